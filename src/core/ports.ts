@@ -120,6 +120,11 @@ export interface Destination {
    */
   find(keys: readonly string[], signal: AbortSignal): Promise<Map<string, FoundObject> | null>;
   head(key: string, signal: AbortSignal): Promise<FoundObject | "absent" | "unknown">;
+  /**
+   * Whether what the store holds (from `find`, `head` or our own memory) are exactly these bytes: reads the body and
+   * compares checksums, or the ETag where it is an MD5. "unknown": the store gave nothing to compare with.
+   */
+  compare(body: Body, found: FoundObject, signal: AbortSignal): Promise<"equal" | "different" | "unknown">;
   put(job: PutJob, hooks: PutHooks): Promise<PutOutcome>;
   close(): Promise<void>;
 }

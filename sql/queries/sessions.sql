@@ -1,0 +1,113 @@
+-- Statements about projects, destinations and sessions. In psql: \set schema public
+
+-- projects_ensure(name)
+-- The row stays locked until the transaction ends, so two runs of the same project open sessions one after the other.
+insert into :"schema".projects (name) values ($1)
+on conflict (name) do update set name = excluded.name
+returning id;
+
+-- destinations_ensure(kind, identity)
+insert into :"schema".destinations (kind, identity) values ($1, $2)
+on conflict (identity) do update set identity = excluded.identity
+returning id;
+
+-- sessions_newest(project_id, destination_id, source, prefix)
+-- The newest session of this work, locked. Only that one is ever resumed.
+select id, status in ('in_progress', 'interrupted', 'failed') as unfinished
+from :"schema".sync_sessions
+where project_id = $1 and destination_id = $2 and source = $3 and prefix = $4
+order by id desc limit 1
+for update;
+
+-- sessions_insert(project_id, destination_id, source, destination, prefix, command)
+insert into :"schema".sync_sessions (project_id, destination_id, source, destination, prefix, command)
+values ($1, $2, $3, $4, $5, $6)
+returning id;
+
+-- sessions_lock(session_id)
+select id, status from :"schema".sync_sessions where id = $1 for update;
+
+-- sessions_resume(session_id)
+-- Move resume. The scan starts again, so its end is unknown.
+update :"schema".sync_sessions
+set status = 'in_progress', error_code = null, error_message = null, completed_at = null, scan_finished_at = null
+where id = $1 and status in ('in_progress', 'interrupted', 'failed')
+returning id;
+
+-- sessions_resume_work(session_id, reopen)
+-- Moves resume and reopen, for `retry`: nothing is scanned, so the scan's end stands.
+update :"schema".sync_sessions
+set status = 'in_progress', error_code = null, error_message = null, completed_at = null
+where id = $1
+  and (status in ('in_progress', 'interrupted', 'failed')
+    or $2::boolean and status in ('completed', 'completed_with_errors'))
+returning id;
+
+-- sessions_scanned(session_id, files_safe, bytes_safe, finished)
+-- Only the holder scans, and it sends absolute numbers: sending one again changes nothing.
+-- While a resumed scan runs, the numbers of the last one stand until they are passed.
+update :"schema".sync_sessions
+set files_safe = case when $4 then $2 else greatest(files_safe, $2) end,
+    bytes_safe = case when $4 then $3 else greatest(bytes_safe, $3) end,
+    scan_finished_at = case when $4 then now() end
+where id = $1
+returning id;
+
+-- sessions_close(session_id, worker_id)
+-- Moves complete, complete_with_errors and interrupt, decided by the session's files.
+-- The last worker to leave closes; an earlier one only when nothing is left to do.
+update :"schema".sync_sessions s
+set status = case
+      when s.files_pending + s.files_uploading > 0 or s.scan_finished_at is null then 'interrupted'
+      when s.files_failed > 0 then 'completed_with_errors'
+      else 'completed' end,
+    completed_at = case
+      when s.files_pending + s.files_uploading = 0 and s.scan_finished_at is not null then now() end
+where s.id = $1 and s.status = 'in_progress'
+  and ((s.files_pending + s.files_uploading = 0 and s.scan_finished_at is not null)
+    or not exists (
+      select from :"schema".workers w
+      where w.session_id = s.id and w.id <> $2 and w.ended_at is null and w.lease_until > now()))
+returning status;
+
+-- sessions_fail(session_id, worker_id, error_code, error_message)
+-- Move fail, or interrupt when error_code is null; not while somebody else still works on it.
+update :"schema".sync_sessions s
+set status = case when $3::text is null then 'interrupted' else 'failed' end,
+    error_code = $3::text, error_message = $4::text
+where s.id = $1 and s.status = 'in_progress'
+  and not exists (
+    select from :"schema".workers w
+    where w.session_id = s.id and w.id <> $2 and w.ended_at is null and w.lease_until > now())
+returning status;
+
+-- sessions_get(session_id)
+select s.*, p.name as project, d.kind as destination_kind, d.identity as destination_identity
+from :"schema".sync_sessions s
+join :"schema".projects p on p.id = s.project_id
+join :"schema".destinations d on d.id = s.destination_id
+where s.id = $1;
+
+-- sessions_latest(project)
+select max(s.id) as id
+from :"schema".sync_sessions s join :"schema".projects p on p.id = s.project_id
+where p.name = $1;
+
+-- sessions_list(project, max)
+-- Newest first; all projects when project is null.
+select s.*, p.name as project
+from :"schema".sync_sessions s join :"schema".projects p on p.id = s.project_id
+where $1::text is null or p.name = $1::text
+order by s.id desc limit $2;
+
+-- sessions_causes(session_id)
+-- What went wrong, grouped: one line per state, cause and reason.
+select status, error_code, reason, permanent, count(*) as files, sum(file_size) as bytes,
+  min(error_message) as error_message, min(s3_key) as example_key, min(next_attempt_at) as next_attempt_at
+from :"schema".file_uploads
+where session_id = $1 and status <> 'uploaded'
+group by status, error_code, reason, permanent
+order by status, files desc;
+
+-- config_remember(session_id, config)
+insert into :"schema".config_history (session_id, config) values ($1, $2::jsonb);

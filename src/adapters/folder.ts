@@ -1,0 +1,97 @@
+import { constants, lstatSync, type Stats } from "node:fs";
+import { access, link, lstat, statfs } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { UploaderError } from "../core/errors.ts";
+import { keyProblem } from "../core/key.ts";
+import type { Destination, DestinationReport, FoundObject, PutHooks, PutJob, PutOutcome } from "../core/ports.ts";
+import { errnoOf } from "./errno.ts";
+import { copyBytes, readObject } from "./folder/content.ts";
+import { openDirectories } from "./folder/directories.ts";
+import { folderFault } from "./folder/faults.ts";
+import type { Link } from "./folder/publish.ts";
+import { createPut } from "./folder/put.ts";
+import { nearestFolder, openFolderRoot } from "./folder/root.ts";
+import { createPace } from "./pace.ts";
+import { createBufferPool } from "./s3/buffers.ts";
+import { openSource } from "./s3/source.ts";
+
+export { assertDisjoint, realPathOf } from "./folder/root.ts";
+
+export interface FolderOptions {
+  /** The folder below which keys are relative paths. */
+  root: string;
+  /** May it be made if it does not exist? The first `put` makes it, nothing else does. */
+  createRoot: boolean;
+  /** Without it nothing is proven but sizes: for measurements. */
+  fsync?: boolean;
+  /** Buffers in use at one time, in bytes. */
+  bytesInFlight?: number;
+  nowMs?: () => number;
+  /** From 0 up to 1. */
+  random?: () => number;
+  onNotice?: (message: string) => void;
+  /** Makes a hard link, or fails as a file system without them does. */
+  link?: Link;
+}
+
+/**
+ * A folder that stores keys as files. Each is written under a temporary name, made durable, and given its name by a
+ * hard link, which never overwrites. An object's ETag is its CRC-32 and size; `find` tells sizes only, `head` reads.
+ */
+export async function openFolderDestination(options: FolderOptions): Promise<Destination> {
+  const { fsync = true, nowMs = Date.now, random = Math.random, onNotice = () => {}, link: makeLink = link } = options;
+  const root = await openFolderRoot(resolve(options.root), options.createRoot);
+  const directories = openDirectories({ root: root.path, fsync, nowMs, ensureRoot: root.ensure });
+  const putSource = createPut({ directories, fsync, random, link: makeLink, onNotice });
+  const buffers = createBufferPool(options.bytesInFlight ?? 64 * copyBytes);
+  const pace = createPace();
+
+  async function withRoom<T>(signal: AbortSignal, work: (room: Buffer) => Promise<T>): Promise<T> {
+    const lease = await buffers.take(copyBytes, signal);
+    try {
+      return await work(lease.bytes);
+    } finally {
+      lease.release();
+    }
+  }
+
+  /** Puts the system's errors in our words; when something is missing, looks whether it is the whole folder. */
+  async function told<T>(place: string, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      if (errnoOf(error) === "ENOENT") {
+        directories.forget();
+        await root.locate();
+      }
+      throw folderFault(place, error);
+    }
+  }
+
+  async function put(job: PutJob, hooks: PutHooks): Promise<PutOutcome> {
+    const problem = keyProblem(job.key);
+    if (problem !== null) throw new UploaderError("key_impossible", `${JSON.stringify(job.key)}: ${problem}.`);
+    hooks.signal.throwIfAborted();
+    const source = await openSource(job.body);
+    try {
+      const moved = await source.moved();
+      if (moved !== null) return { outcome: "changed", ...moved };
+      return await withRoom(hooks.signal, (room) =>
+        told(join(root.path, job.key), () => putSource(source, job, room, hooks)),
+      );
+    } finally {
+      source.close();
+    }
+  }
+
+  async function find(keys: readonly string[], signal: AbortSignal): Promise<Map<string, FoundObject>> {
+    signal.throwIfAborted();
+    if (!(await root.locate())) return new Map();
+    const found = await pace.each(
+      keys,
+      (key) => foundOrThrow(() => sizeOf(lstatSync(join(root.path, key)))),
+      async (key) => foundOrThrow(await lstat(join(root.path, key)).then((stats) => () => sizeOf(stats), rethrower)),
+    );
+    return new Map();
+  }
+}

@@ -1,0 +1,226 @@
+/** What the store's and the network's errors mean: by code or status, never by sentence. */
+import { type ErrorCode, UploaderError } from "../../core/errors.ts";
+import type { Answer } from "./answer.ts";
+import { textOf } from "./xml.ts";
+
+/** What the request level does about it: send the same request again, slower, with fresh credentials or region, or not. */
+export type Remedy = "none" | "again" | "slower" | "renew" | "relocate" | "clock";
+
+export interface Failure {
+  remedy: Remedy;
+  error: UploaderError;
+  /** The store's own code, "" when it gave none. */
+  storeCode: string;
+}
+
+interface Row {
+  code: ErrorCode;
+  remedy: Remedy;
+  says: string;
+  hint?: string;
+}
+
+const busy: Row = { code: "store_busy", remedy: "slower", says: "the store asks to slow down" };
+const failed: Row = { code: "store_failed", remedy: "again", says: "the store failed" };
+const slow: Row = { code: "timed_out", remedy: "again", says: "the store waited too long for bytes" };
+const expired: Row = {
+  code: "credentials_expired",
+  remedy: "renew",
+  says: "the credentials have expired",
+  hint: "renew them (for single sign-on: aws sso login); the run goes on by itself",
+};
+const invalid: Row = {
+  code: "credentials_invalid",
+  remedy: "none",
+  says: "the store does not accept the credentials",
+  hint: "check the access key and its secret, and that they belong to this endpoint",
+};
+const denied: Row = {
+  code: "access_denied",
+  remedy: "none",
+  says: "the store denied access",
+  hint: "the policy must allow s3:PutObject on the destination's prefix (and the KMS key, if one is used)",
+};
+const elsewhere: Row = {
+  code: "bucket_region",
+  remedy: "relocate",
+  says: "the bucket is in another region",
+  hint: "set s3.region (or AWS_REGION) to the bucket's region",
+};
+const noBucket: Row = {
+  code: "bucket_missing",
+  remedy: "none",
+  says: "the bucket does not exist",
+  hint: "check the bucket's name and the account; the uploader never creates buckets",
+};
+const impossible: Row = { code: "key_impossible", remedy: "none", says: "the store does not take this key" };
+const tooLarge: Row = { code: "file_too_large", remedy: "none", says: "the store does not take a file of this size" };
+const damaged: Row = { code: "checksum_mismatch", remedy: "again", says: "the bytes arrived damaged" };
+const skewed: Row = {
+  code: "clock_skewed",
+  remedy: "clock",
+  says: "this machine's clock is wrong",
+  hint: "set the clock (timedatectl set-ntp true); the store refuses requests more than 15 minutes off",
+};
+
+const byStoreCode: Readonly<Record<string, Row>> = {
+  SlowDown: busy,
+  ServiceUnavailable: busy,
+  TooManyRequests: busy,
+  Throttling: busy,
+  ThrottlingException: busy,
+  RequestLimitExceeded: busy,
+  BandwidthLimitExceeded: busy,
+  InternalError: failed,
+  OperationAborted: failed,
+  ConditionalRequestConflict: failed,
+  RequestTimeout: slow,
+  RequestTimeTooSkewed: skewed,
+  ExpiredToken: expired,
+  ExpiredTokenException: expired,
+  TokenRefreshRequired: expired,
+  InvalidAccessKeyId: invalid,
+  SignatureDoesNotMatch: invalid,
+  InvalidToken: invalid,
+  InvalidSecurity: invalid,
+  AccessDenied: denied,
+  AllAccessDisabled: denied,
+  AccountProblem: denied,
+  "KMS.DisabledException": denied,
+  NoSuchBucket: noBucket,
+  PermanentRedirect: elsewhere,
+  TemporaryRedirect: elsewhere,
+  AuthorizationHeaderMalformed: elsewhere,
+  IllegalLocationConstraintException: elsewhere,
+  BadDigest: damaged,
+  XAmzContentSHA256Mismatch: damaged,
+  XAmzContentChecksumMismatch: damaged,
+  IncompleteBody: damaged,
+  EntityTooLarge: tooLarge,
+  KeyTooLongError: impossible,
+  InvalidURI: impossible,
+  NoSuchUpload: {
+    code: "upload_gone",
+    remedy: "none",
+    says: "the store no longer knows the multipart upload",
+  },
+};
+
+const byStatus: Readonly<Record<number, Row>> = {
+  301: elsewhere,
+  307: elsewhere,
+  403: denied,
+  408: slow,
+  409: failed,
+  413: tooLarge,
+  414: impossible,
+  425: busy,
+  429: busy,
+  500: failed,
+  502: failed,
+  503: busy,
+  504: failed,
+};
+
+const otherServerError = failed;
+const otherRefusal: Row = { code: "store_refused", remedy: "none", says: "the store refused the request" };
+
+const unreachable: Row = {
+  code: "store_unreachable",
+  remedy: "again",
+  says: "the store cannot be reached",
+  hint: "check the network, the endpoint's address and any proxy",
+};
+const lost: Row = { code: "network_lost", remedy: "again", says: "the connection was lost" };
+const untrusted: Row = {
+  code: "store_unreachable",
+  remedy: "none",
+  says: "the store's certificate is not trusted",
+  hint: "if the certificate is your own, name its authority in AWS_CA_BUNDLE",
+};
+
+const byErrno: Readonly<Record<string, Row>> = {
+  ENOTFOUND: unreachable,
+  EAI_AGAIN: unreachable,
+  ECONNREFUSED: unreachable,
+  EHOSTUNREACH: unreachable,
+  ENETUNREACH: unreachable,
+  ENETDOWN: unreachable,
+  EADDRNOTAVAIL: unreachable,
+  ETIMEDOUT: unreachable,
+  ECONNRESET: lost,
+  ECONNABORTED: lost,
+  EPIPE: lost,
+  ERR_STREAM_DESTROYED: lost,
+  ERR_TLS_CERT_ALTNAME_INVALID: untrusted,
+  CERT_HAS_EXPIRED: untrusted,
+  DEPTH_ZERO_SELF_SIGNED_CERT: untrusted,
+  SELF_SIGNED_CERT_IN_CHAIN: untrusted,
+  UNABLE_TO_GET_ISSUER_CERT: untrusted,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: untrusted,
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: untrusted,
+};
+
+/** Of our own errors, those that another request may not meet. */
+const passing: ReadonlySet<ErrorCode> = new Set(["timed_out", "network_lost", "store_failed", "store_unreachable"]);
+
+/** Code of an answer that says no; also that of a 200 whose body is an error. */
+export function storeCodeOf(answer: Answer): string {
+  return answer.body.length === 0 ? "" : (textOf(answer.body.toString("utf8"), "Code") ?? "");
+}
+
+/** The store names the bucket's region, and it is not ours: all that the bodiless answer to a HEAD tells. */
+export function isElsewhere(answer: Answer, region: string): boolean {
+  const named = answer.headers["x-amz-bucket-region"];
+  return [301, 307, 400].includes(answer.status) && named !== undefined && named !== region;
+}
+
+/** `subject`: what was being done, for the message; `region`: the one the request was signed for. */
+export function failureOfAnswer(answer: Answer, subject: string, region: string): Failure {
+  const storeCode = storeCodeOf(answer);
+  const row =
+    (isElsewhere(answer, region) ? elsewhere : byStoreCode[storeCode]) ??
+    byStatus[answer.status] ??
+    (answer.status >= 500 || answer.status < 300 ? otherServerError : otherRefusal);
+  const details = answer.body.toString("utf8");
+  const requestId = answer.headers["x-amz-request-id"] ?? textOf(details, "RequestId");
+  const retryAfter = retryAfterMs(answer);
+  const named = storeCode === "" ? `HTTP ${answer.status}` : `${storeCode}, HTTP ${answer.status}`;
+  const error = new UploaderError(row.code, `${subject}: ${row.says} (${named})`, {
+    ...(row.hint === undefined ? {} : { hint: row.hint }),
+    ...(retryAfter === null ? {} : { retryAfterMs: retryAfter }),
+    ...(requestId === null ? {} : { requestId }),
+  });
+  return { remedy: row.remedy, error, storeCode };
+}
+
+/** Anything thrown below; null when it is no failure of the network (a bug, or the caller's own abort). */
+export function failureOfThrown(thrown: unknown, subject: string): Failure | null {
+  if (thrown instanceof UploaderError) {
+    return { remedy: passing.has(thrown.code) ? "again" : "none", error: thrown, storeCode: "" };
+  }
+  const row = byErrno[errnoOf(thrown)];
+  if (row === undefined) return null;
+  const error = new UploaderError(row.code, `${subject}: ${row.says} (${errnoOf(thrown)})`, {
+    ...(row.hint === undefined ? {} : { hint: row.hint }),
+    cause: thrown,
+  });
+  return { remedy: row.remedy, error, storeCode: "" };
+}
+
+/** Errors of connecting to several addresses come in a bundle: the first speaks for all. */
+function errnoOf(thrown: unknown): string {
+  if (thrown instanceof AggregateError && thrown.errors.length > 0) return errnoOf(thrown.errors[0]);
+  const code = thrown instanceof Error ? (thrown as NodeJS.ErrnoException).code : undefined;
+  if (code === undefined) return "";
+  return code.startsWith("ERR_SSL_") || code === "EPROTO" ? "ECONNRESET" : code;
+}
+
+/** Seconds or a date, RFC 9110 section 10.2.3. */
+function retryAfterMs(answer: Answer): number | null {
+  const text = answer.headers["retry-after"];
+  if (text === undefined) return null;
+  if (/^[0-9]+$/.test(text)) return Number(text) * 1000;
+  const untilMs = Date.parse(text) - Date.parse(answer.headers["date"] ?? "");
+  return Number.isNaN(untilMs) ? null : Math.max(untilMs, 0);
+}

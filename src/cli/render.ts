@@ -1,0 +1,201 @@
+/** Events become a terminal's progress block, plain lines, or JSON lines. The only file that draws. */
+import type { Emit, Event, ProgressEvent, SummaryEvent } from "../core/events.ts";
+import { bytes, count, duration, files, name } from "./format.ts";
+import { createPace } from "./pace.ts";
+
+export interface Output {
+  write(text: string): unknown;
+  isTTY?: boolean | undefined;
+  columns?: number | undefined;
+}
+
+export interface RenderOptions {
+  stdout: Output;
+  stderr: Output;
+  json: boolean;
+  quiet: boolean;
+  verbose: number;
+  progress: boolean;
+  color: boolean;
+  logFormat: "text" | "json";
+  now(): number;
+}
+
+export interface Renderer {
+  emit: Emit;
+  close(): void;
+}
+
+const lineEveryMs = 30_000;
+const failuresShown = 10;
+
+/** Where progress is redrawn in place (progress-block.ts). */
+export interface Block {
+  draw(lines: readonly string[]): void;
+  /** A line above the block. */
+  say(text: string): void;
+  close(): void;
+}
+
+/** Whether a block may be drawn at all: never into a pipe, a log or JSON. */
+export const mayDraw = (options: RenderOptions): boolean =>
+  options.progress && options.stderr.isTTY === true && !options.quiet && !options.json && options.logFormat === "text";
+
+export const createRenderer = (options: RenderOptions, block: Block | null): Renderer =>
+  options.json ? jsonRenderer(options) : textRenderer(options, block);
+
+function jsonRenderer({ stdout, now }: RenderOptions): Renderer {
+  return {
+    emit(event) {
+      stdout.write(`${JSON.stringify(jsonEvent(event, now()))}\n`);
+    },
+    close: () => undefined,
+  };
+}
+
+export function jsonEvent(event: Event, nowMs: number): Record<string, unknown> {
+  const { type, ...rest } = event;
+  return { type, time: new Date(nowMs).toISOString(), ...rest };
+}
+
+function textRenderer(options: RenderOptions, block: Block | null): Renderer {
+  const { stdout, stderr, quiet, verbose, now } = options;
+  const paint = (code: number, text: string): string => (options.color ? `\x1b[${code}m${text}\x1b[0m` : text);
+  const pace = createPace();
+  let lastLineMs = now();
+  let failures = 0;
+
+  const say = (text: string, level: "info" | "warn" | "error" = "info"): void => {
+    if (block) block.say(text);
+    else if (options.logFormat === "json") {
+      stderr.write(`${JSON.stringify({ time: new Date(now()).toISOString(), level, message: text })}\n`);
+    } else stderr.write(`${text}\n`);
+  };
+
+  const on: { [T in Event["type"]]: (event: Extract<Event, { type: T }>) => void } = {
+    start(event) {
+      if (!quiet)
+        say(`session ${event.sessionId}: ${name(event.source)} → ${event.destination} (project ${event.project})`);
+    },
+    progress(event) {
+      pace.add(event.elapsedMs, event.filesThisRun, event.bytesThisRun);
+      if (block) {
+        block.draw(progressBlock(event, pace, (options.stderr.columns ?? 80) - 1));
+      } else if (!quiet && options.progress && now() - lastLineMs >= lineEveryMs) {
+        lastLineMs = now();
+        say(progressLine(event, pace));
+      }
+    },
+    file(event) {
+      if (event.status === "failed") {
+        failures++;
+        if (verbose > 0 || failures <= failuresShown)
+          say(paint(31, `failed: ${name(event.path)}: ${event.errorMessage}`), "error");
+        else if (failures === failuresShown + 1)
+          say(`more files failed: uploader files ${event.sessionId} --status failed`, "error");
+      } else if (verbose > 1 || (verbose > 0 && event.errorCode)) {
+        const why = event.errorMessage === null ? "" : `: ${event.errorMessage}`;
+        say(`${event.status}: ${name(event.path)} (${bytes(event.size)})${why}`);
+      }
+    },
+    pause(event) {
+      say(paint(33, `paused: ${event.message}`), "warn");
+      if (event.hint) say(`  ${event.hint}`, "warn");
+      say(`  nothing is lost; trying again by itself, first in ${duration(event.probeAfterMs)}`, "warn");
+    },
+    resume(event) {
+      say(`going on after ${duration(event.pausedMs)}`);
+    },
+    notice(event) {
+      if (event.level === "info" ? !quiet : verbose > 0) say(event.message);
+    },
+    error(event) {
+      say(paint(31, `error: ${event.message}`), "error");
+      if (event.hint) say(`  ${event.hint}`, "error");
+    },
+    summary(event) {
+      block?.close();
+      if (!quiet || event.exitCode !== 0) stdout.write(`${summaryText(event)}\n`);
+    },
+  };
+
+  return {
+    emit: (event) => (on[event.type] as (event: Event) => void)(event),
+    close: () => block?.close(),
+  };
+}
+
+const phases: Record<ProgressEvent["phase"], string> = {
+  scanning: "scanning",
+  uploading: "uploading",
+  paused: "paused",
+  waiting: "waiting to retry",
+};
+
+function figures(event: ProgressEvent, pace: ReturnType<typeof createPace>) {
+  const filesLeft = event.filesPending;
+  const bytesLeft = Math.max(0, event.totalBytes - event.bytesSafe - event.bytesUploaded);
+  const done = event.totalBytes === 0 ? 0 : (event.bytesSafe + event.bytesUploaded) / event.totalBytes;
+  const leftMs = event.totalsFinal ? pace.leftMs(filesLeft, bytesLeft) : null;
+  return { filesLeft, percent: Math.min(1, done) * 100, leftMs };
+}
+
+const totalOf = (event: ProgressEvent): string =>
+  `${files(event.totalFiles)}, ${bytes(event.totalBytes)}${event.totalsFinal ? "" : " so far"}`;
+
+export function progressLine(event: ProgressEvent, pace: ReturnType<typeof createPace>): string {
+  const { percent, leftMs, filesLeft } = figures(event, pace);
+  return [
+    `${phases[event.phase]} ${percent.toFixed(1)} % of ${totalOf(event)}`,
+    `already safe ${count(event.filesSafe)}`,
+    `this run ${count(event.filesThisRun)}`,
+    `left ${count(filesLeft)}`,
+    `failed ${count(event.filesFailed)}`,
+    `${bytes(pace.bytesPerSecond())}/s`,
+    leftMs === null ? "" : `about ${duration(leftMs)} left`,
+  ]
+    .filter((part) => part !== "")
+    .join(" | ");
+}
+
+export function progressBlock(event: ProgressEvent, pace: ReturnType<typeof createPace>, width: number): string[] {
+  const { percent, leftMs, filesLeft } = figures(event, pace);
+  const barWidth = Math.max(10, Math.min(40, width - 60));
+  const filled = Math.round((percent / 100) * barWidth);
+  const rate = `${bytes(pace.bytesPerSecond())}/s, ${count(pace.filesPerSecond())} files/s`;
+  return [
+    `${"█".repeat(filled)}${"░".repeat(barWidth - filled)} ${percent.toFixed(1).padStart(5)} %  ${rate}${leftMs === null ? "" : `  ETA ${duration(leftMs)}`}`,
+    `${phases[event.phase]}: ${totalOf(event)}`,
+    `already safe ${count(event.filesSafe)} | this run ${count(event.filesThisRun)} | left ${count(filesLeft)}`,
+    `uploaded ${count(event.filesUploaded)} | skipped ${count(event.filesSkipped)} | failed ${count(event.filesFailed)}`,
+  ];
+}
+
+const verdicts: Record<SummaryEvent["status"], string> = {
+  completed: "complete: every selected file is confirmed in the store",
+  completed_with_errors: "finished, but some files failed",
+  interrupted: "interrupted: the same command goes on from here",
+  failed: "stopped: the same command goes on from here once the cause is mended",
+  in_progress: "left: others are still working on this session",
+  dry_run: "dry run: nothing was written",
+};
+
+export function summaryText(event: SummaryEvent): string {
+  const conflicting = event.exitCode === 3 && event.filesFailed === 0;
+  const verdict =
+    event.status === "interrupted" && event.exitCode === 4
+      ? "finished, except files that are still being written: the same command takes them later"
+      : conflicting
+        ? "finished, but some files were kept back: the store holds other bytes under their keys"
+        : verdicts[event.status];
+  const lines = [
+    `${event.sessionId === null ? "" : `session ${event.sessionId} `}${verdict}`,
+    `  ${files(event.totalFiles)}, ${bytes(event.totalBytes)}: ${count(event.filesUploaded)} uploaded, ${count(event.filesSkipped)} skipped (already safe or left), ${count(event.filesFailed)} failed`,
+    `  this run sent ${files(event.filesThisRun)}, ${bytes(event.bytesThisRun)} in ${duration(event.durationMs)}`,
+  ];
+  if (event.filesNotReady > 0) lines.push(`  ${files(event.filesNotReady)} not ready yet: still changing`);
+  if (event.filesFailed > 0 && event.sessionId !== null) {
+    lines.push(`  why: uploader files ${event.sessionId} --status failed    again: uploader retry ${event.sessionId}`);
+  }
+  return lines.join("\n");
+}

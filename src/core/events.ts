@@ -1,0 +1,81 @@
+/** Everything a run can report. Faces turn events into text or JSON; nothing below a face prints. */
+import type { ErrorCode } from "./errors.ts";
+import type { FileStatus, SessionStatus } from "./states.ts";
+
+export interface Counts {
+  totalFiles: number;
+  totalBytes: number;
+  /** Already safe before this run, without a row. */
+  filesSafe: number;
+  bytesSafe: number;
+  filesUploaded: number;
+  filesSkipped: number;
+  filesFailed: number;
+  filesPending: number;
+  bytesUploaded: number;
+}
+
+export interface StartEvent {
+  type: "start";
+  sessionId: number;
+  command: string;
+  project: string;
+  source: string;
+  destination: string;
+  resumed: boolean;
+}
+
+export interface ProgressEvent extends Counts {
+  type: "progress";
+  sessionId: number;
+  phase: "scanning" | "uploading" | "paused" | "waiting";
+  /** False while the scan runs: totals still grow. */
+  totalsFinal: boolean;
+  /** Files and bytes sent by this process since it started. */
+  filesThisRun: number;
+  bytesThisRun: number;
+  elapsedMs: number;
+}
+
+export interface FileEvent {
+  type: "file";
+  sessionId: number;
+  path: string;
+  key: string;
+  size: number;
+  status: FileStatus;
+  errorCode: ErrorCode | null;
+  errorMessage: string | null;
+  attempt: number;
+}
+
+export interface SummaryEvent {
+  type: "summary";
+  sessionId: number | null;
+  status: SessionStatus | "dry_run";
+  totalFiles: number;
+  totalBytes: number;
+  filesUploaded: number;
+  filesSkipped: number;
+  filesFailed: number;
+  filesNotReady: number;
+  filesUndecoded: number;
+  bytesUploaded: number;
+  /** By this run alone. */
+  filesThisRun: number;
+  bytesThisRun: number;
+  durationMs: number;
+  exitCode: number;
+}
+
+export type Event =
+  | StartEvent
+  | ProgressEvent
+  | FileEvent
+  | { type: "pause"; sessionId: number; cause: ErrorCode; message: string; hint: string | null; probeAfterMs: number }
+  | { type: "resume"; sessionId: number; cause: ErrorCode; pausedMs: number }
+  | { type: "notice"; sessionId: number | null; level: "info" | "detail"; message: string }
+  | { type: "error"; sessionId: number | null; code: ErrorCode; exitCode: number; message: string; hint: string | null }
+  | SummaryEvent;
+
+export type Emit = (event: Event) => void;

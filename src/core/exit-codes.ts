@@ -1,0 +1,23 @@
+import { type ErrorCode, errorCodes } from "./errors.ts";
+
+/** The first that applies wins (design A9). */
+const precedence = [1, 2, 130, 143, 13, 12, 14, 11, 15, 3, 16, 4, 10, 0] as const;
+
+export interface Outcome {
+  fault: ErrorCode | null;
+  signal: "SIGINT" | "SIGTERM" | null;
+  filesFailed: number;
+  filesConflicting: number;
+  filesNotReady: number;
+  triggerDue: boolean;
+}
+
+export function exitCodeOf(outcome: Outcome): number {
+  const applies = new Set<number>([0]);
+  if (outcome.fault) applies.add(errorCodes[outcome.fault].exit);
+  if (outcome.signal) applies.add(outcome.signal === "SIGINT" ? 130 : 143);
+  if (outcome.filesFailed > 0 || outcome.filesConflicting > 0) applies.add(3);
+  if (outcome.filesNotReady > 0) applies.add(4);
+  if (outcome.triggerDue) applies.add(16);
+  return precedence.find((code) => applies.has(code)) ?? 1;
+}

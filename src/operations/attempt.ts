@@ -1,0 +1,164 @@
+/** One attempt at one file: what to do is decided here, how it is done by the destination. */
+import { join } from "node:path";
+import { backoffMs, fileBackoff } from "../core/backoff.ts";
+import { asUploaderError, type ErrorCode, UploaderError } from "../core/errors.ts";
+import { contentTypeOf, objectMetadata } from "../core/object-metadata.ts";
+import type { Body, Condition, FoundObject, PutHooks, PutOutcome } from "../core/ports.ts";
+import type { ClaimedFile, Ending, KnownObject, ObjectFact } from "../core/store.ts";
+import type { Context } from "./context.ts";
+
+export interface AttemptTools {
+  hooks: PutHooks;
+  /** What `objects` says of this key; asked only when registration saw a row there. */
+  known(file: ClaimedFile): Promise<KnownObject | null>;
+}
+
+/**
+ * Ends in a move of the file's row. Throws only errors whose retry is `stop`: they are not about this file.
+ * An attempt that was cancelled ends in `release`.
+ */
+export async function attempt(cx: Context, tools: AttemptTools, file: ClaimedFile): Promise<Ending> {
+  const startedMs = cx.now();
+  const elapsed = (): number => Math.round(cx.now() - startedMs);
+  try {
+    return await decide(cx, tools, file, elapsed);
+  } catch (error) {
+    if (tools.hooks.signal.aborted) return { move: "release", file };
+    const ours = asUploaderError(error);
+    if (ours.retry === "stop") throw ours;
+    const ended = {
+      file,
+      code: ours.code,
+      message: ours.message,
+      requestId: ours.requestId ?? null,
+      durationMs: elapsed(),
+    };
+    if (ours.retry === "never" && ours.code !== "internal") return { move: "give_up", ...ended, permanent: true };
+    if (file.attempts + 1 >= cx.policy.attempts) return { move: "give_up", ...ended, permanent: false };
+    const delayMs = backoffMs(fileBackoff, file.attempts + 1, cx.random(), ours.retryAfterMs);
+    return { move: "postpone", ...ended, delayMs };
+  }
+}
+
+async function decide(cx: Context, tools: AttemptTools, file: ClaimedFile, elapsed: () => number): Promise<Ending> {
+  const body: Body = {
+    kind: "file",
+    path: join(cx.source.root, file.path),
+    sizeBytes: file.sizeBytes,
+    mtimeNs: file.mtimeNs,
+  };
+  const { signal } = tools.hooks;
+  let condition: Condition = { if: "absent" };
+  const known = file.expect === "known" ? await tools.known(file) : null;
+
+  if (known) {
+    const verdict =
+      known.sizeBytes === file.sizeBytes ? await cx.destination.compare(body, known, signal) : "different";
+    if (verdict === "equal") return unchanged(file, known, "unchanged");
+    if (!known.ours && cx.policy.onConflict !== "replace") return conflict(cx, file, elapsed);
+    if (known.ours && cx.policy.onChange === "fail") {
+      throw new UploaderError(
+        "changed",
+        `${file.path} differs from what was uploaded under this key before (${known.sizeBytes} bytes then, ${file.sizeBytes} now)`,
+        {
+          hint: "a second card with the same names? give it a prefix of its own; to send it as a new version: --on-change replace",
+        },
+      );
+    }
+    condition = known.etag === null ? { if: "always" } : { if: "etag", etag: known.etag };
+  } else if (file.expect === "found") {
+    const found = await cx.destination.head(file.key, signal);
+    if (found !== "absent" && found !== "unknown") {
+      const ending = await settleFound(cx, file, body, found, signal, elapsed);
+      if (ending) return ending;
+      condition = found.etag === null ? { if: "always" } : { if: "etag", etag: found.etag };
+    }
+  }
+
+  const put = (when: Condition): Promise<PutOutcome> =>
+    cx.destination.put(
+      {
+        fileId: file.id,
+        key: file.key,
+        body,
+        condition: when,
+        metadata: objectMetadata("recording", file.path, file.mtimeNs, cx.now()),
+        contentType: contentTypeOf(file.path),
+      },
+      tools.hooks,
+    );
+  let result = await put(condition);
+  if (result.outcome === "conflict" && condition.if === "absent" && cx.policy.onConflict === "replace") {
+    const etag = result.found?.etag ?? null;
+    result = await put(etag === null ? { if: "always" } : { if: "etag", etag });
+  }
+  switch (result.outcome) {
+    case "stored":
+    case "present":
+      return {
+        move: "settle",
+        file,
+        object: { ...result.object, mtimeNs: file.mtimeNs, ours: true },
+        requestId: result.object.requestId,
+        durationMs: elapsed(),
+      };
+    case "changed":
+      return {
+        move: "revise",
+        file,
+        sizeBytes: result.sizeBytes,
+        mtimeNs: result.mtimeNs,
+        reason: "settling",
+        delayMs: cx.policy.settleSeconds * 1000,
+      };
+    case "conflict":
+      return conflict(cx, file, elapsed);
+  }
+}
+
+/** The listing had this key. null: it is to be replaced. */
+async function settleFound(
+  cx: Context,
+  file: ClaimedFile,
+  body: Body,
+  found: FoundObject,
+  signal: AbortSignal,
+  elapsed: () => number,
+): Promise<Ending | null> {
+  if (found.sizeBytes === file.sizeBytes) {
+    if (cx.policy.existing === "size") return alreadyThere(file, { ...found, proof: "size_trusted" });
+    if ((await cx.destination.compare(body, found, signal)) === "equal") {
+      return alreadyThere(file, { ...found, proof: found.checksum === null ? "etag_md5" : "checksum_head" });
+    }
+  }
+  return cx.policy.onConflict === "replace" ? null : conflict(cx, file, elapsed);
+}
+
+const alreadyThere = (file: ClaimedFile, object: FoundObject & Pick<ObjectFact, "proof">): Ending => ({
+  move: "skip",
+  file,
+  reason: "already_there",
+  object: { ...object, mtimeNs: file.mtimeNs, ours: false },
+});
+
+/** Only the mtime moved (FAT cards shift by an hour): noted, nothing sent. */
+const unchanged = (file: ClaimedFile, known: KnownObject, reason: string): Ending => ({
+  move: "skip",
+  file,
+  reason,
+  object: { ...known, mtimeNs: file.mtimeNs },
+});
+
+function conflict(cx: Context, file: ClaimedFile, elapsed: () => number): Ending {
+  if (cx.policy.onConflict === "skip") return { move: "skip", file, reason: "conflict", object: null };
+  const code: ErrorCode = "conflict";
+  return {
+    move: "give_up",
+    file,
+    code,
+    message: `the store holds other bytes under ${file.key}, and uploader did not write them`,
+    permanent: true,
+    requestId: null,
+    durationMs: elapsed(),
+  };
+}

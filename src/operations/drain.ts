@@ -1,0 +1,149 @@
+/**
+ * The one loop that upload, retry and sync share: claim → attempt → settle. It ends when nothing of the session is left
+ * to do, when it is told to stop, or with the cause that stops every file.
+ */
+import { asUploaderError, type UploaderError } from "../core/errors.ts";
+import type { ClaimedFile } from "../core/store.ts";
+import { attempt } from "./attempt.ts";
+import type { Context } from "./context.ts";
+import { createGate } from "./gate.ts";
+import type { Lease } from "./lease.ts";
+import { createSettler } from "./settler.ts";
+
+export interface DrainInput {
+  sessionId: number;
+  destinationId: number;
+  lease: Lease;
+  concurrency: number;
+  /** A file still changing after so many looks is left for the next run. */
+  maxLooks: number;
+  /** Rows may still be added: wait for them. */
+  registering(): boolean;
+  /** Resolves at the next registration, or at its end. */
+  registered(): Promise<void>;
+  onBytes(sentBytes: number): void;
+  onSettled?(files: number, bytes: number): void;
+  onPaused?(paused: boolean): void;
+}
+
+export interface DrainResult {
+  files: number;
+  bytes: number;
+  notReady: number;
+}
+
+const claimSize = 500;
+/** While waiting for other workers or for a file to become due, look again at least this often. */
+const idleMs = 2_000;
+
+export async function drain(cx: Context, input: DrainInput): Promise<DrainResult> {
+  const { sessionId, lease } = input;
+  const gate = createGate(cx, sessionId);
+  const settler = createSettler(cx, sessionId, lease);
+  const ready: ClaimedFile[] = [];
+  let cursor = 0;
+  let claiming: Promise<void> | null = null;
+  let finished = false;
+  let notReady = 0;
+  let inFlight = 0;
+  let quiet: (() => void) | null = null;
+  let fault: UploaderError | null = null;
+  const failed = new AbortController();
+  const stopping = AbortSignal.any([cx.stopping, failed.signal]);
+  const dropping = AbortSignal.any([cx.dropping, failed.signal]);
+
+  const hooks = { signal: dropping, uploads: cx.store.uploads, onBytes: input.onBytes };
+  const known = async (file: ClaimedFile) =>
+    (await cx.store.known(input.destinationId, [file.key])).get(file.key) ?? null;
+
+  const fail = (error: unknown): void => {
+    fault ??= asUploaderError(error);
+    failed.abort();
+  };
+
+  /** One sweep of the cursor; at its end either wait for what is to come or find that nothing is left. */
+  const claimMore = async (): Promise<void> => {
+    const files = await cx.store.claim(sessionId, lease.workerId, cursor, claimSize, input.maxLooks);
+    for (const file of files) lease.inHand.add(file.id);
+    ready.push(...files);
+    cursor = files.at(-1)?.id ?? cursor;
+    if (files.length > 0) return;
+    if (cursor > 0 && !input.registering()) {
+      cursor = 0;
+      return;
+    }
+    if (input.registering()) {
+      await Promise.race([input.registered(), cx.sleep(idleMs, stopping)]);
+      return;
+    }
+    await settler.flush();
+    if (lease.inHand.size === 0) await cx.store.releaseOthers(lease.workerId, lease.inHand);
+    const due = await cx.store.nextDue(sessionId, lease.workerId, input.maxLooks);
+    notReady = due.notReady;
+    if (due.delayMs === null && due.elsewhere === 0 && lease.inHand.size === 0) finished = true;
+    else if (due.delayMs !== 0) {
+      const idle = cx.sleep(Math.min(due.delayMs ?? idleMs, idleMs), stopping);
+      await (inFlight === 0 ? idle : Promise.race([idle, new Promise<void>((resolve) => (quiet = resolve))]));
+    }
+  };
+
+  const take = async (): Promise<ClaimedFile | null> => {
+    while (!finished && !stopping.aborted) {
+      const file = ready.shift();
+      if (ready.length < claimSize / 2 && !claiming) {
+        claiming = claimMore()
+          .catch(fail)
+          .finally(() => {
+            claiming = null;
+          });
+      }
+      if (file) return file;
+      await claiming;
+    }
+    return null;
+  };
+
+  /** The gate lets one slot probe with the file in its hands; a file met while it is shut goes back. */
+  const work = async (file: ClaimedFile): Promise<void> => {
+    for (let probing = false; ; probing = true) {
+      try {
+        const ending = await attempt(cx, { hooks, known }, file);
+        if (ending.move !== "release") gate.succeeded();
+        return settler.add(ending);
+      } catch (error) {
+        const cause = asUploaderError(error);
+        const probe = await gate.tripped(cause, probing).catch((fatal: unknown) => {
+          fail(fatal);
+          return false;
+        });
+        input.onPaused?.(gate.paused);
+        if (!probe || stopping.aborted) return settler.add({ move: "release", file });
+      }
+    }
+  };
+
+  const slot = async (): Promise<void> => {
+    for (;;) {
+      await gate.pass();
+      await settler.room();
+      const file = await take();
+      if (!file) return;
+      inFlight++;
+      await work(file);
+      if (--inFlight === 0) quiet?.();
+      input.onPaused?.(gate.paused);
+      input.onSettled?.(settler.settledFiles, settler.settledBytes);
+    }
+  };
+
+  await Promise.all(Array.from({ length: input.concurrency }, () => slot().catch(fail)));
+  for (const file of ready) settler.add({ move: "release", file });
+  try {
+    await settler.flush();
+    input.onSettled?.(settler.settledFiles, settler.settledBytes);
+  } catch (error) {
+    fail(error);
+  }
+  if (fault) throw fault;
+  return { files: settler.settledFiles, bytes: settler.settledBytes, notReady };
+}

@@ -1,0 +1,138 @@
+/** Scan → what is known → what the store lists → rows. Runs beside the drain; nothing holds all files. */
+import { keyProblem } from "../core/key.ts";
+import type { Oddity, OddKind, ScannedFile } from "../core/ports.ts";
+import type { Candidate, Refusal } from "../core/store.ts";
+import type { Context } from "./context.ts";
+
+export interface ScanTotals {
+  files: number;
+  bytes: number;
+  safeFiles: number;
+  safeBytes: number;
+  registered: number;
+  renewed: number;
+  excluded: number;
+  oddities: Map<OddKind, number>;
+  normalised: number;
+}
+
+export interface RegisterInput {
+  sessionId: number;
+  destinationId: number;
+  prefix: string;
+  /** After every batch: rows may be there to claim. */
+  onBatch(totals: ScanTotals): void;
+}
+
+export const emptyTotals = (): ScanTotals => ({
+  files: 0,
+  bytes: 0,
+  safeFiles: 0,
+  safeBytes: 0,
+  registered: 0,
+  renewed: 0,
+  excluded: 0,
+  oddities: new Map(),
+  normalised: 0,
+});
+
+export const withPrefix = (prefix: string, key: string): string => (prefix === "" ? key : `${prefix}/${key}`);
+
+/** Splits a batch into files with a possible key and files that can never be sent. */
+export function sortBatch(
+  files: readonly ScannedFile[],
+  prefix: string,
+): { possible: Candidate[]; refused: Refusal[] } {
+  const possible: Candidate[] = [];
+  const refused: Refusal[] = [];
+  for (const { path, key, problem, sizeBytes, mtimeNs } of files) {
+    const full = withPrefix(prefix, key ?? path);
+    const reason = problem ?? keyProblem(full);
+    if (reason === null) possible.push({ path, key: full, sizeBytes, mtimeNs });
+    else
+      refused.push({ path, key: full, sizeBytes, mtimeNs, code: "key_impossible", message: reason, permanent: true });
+  }
+  return { possible, refused };
+}
+
+/** What cannot be looked into cannot be called complete: a failed row, so that the run does not end with 0. */
+const unreadable =
+  (prefix: string) =>
+  ({ path, kind }: Oddity): Refusal => ({
+    path,
+    key: withPrefix(prefix, kind === "unreadable_folder" ? `${path}/` : path),
+    sizeBytes: 0,
+    mtimeNs: 0n,
+    code: "file_forbidden",
+    message: kind === "unreadable_folder" ? "this folder cannot be read" : "this file cannot be read",
+    permanent: true,
+  });
+
+export async function registerTree(cx: Context, input: RegisterInput, signal: AbortSignal): Promise<ScanTotals> {
+  const { sessionId, destinationId, prefix } = input;
+  const totals = emptyTotals();
+  for await (const batch of cx.source.scan(signal)) {
+    if (signal.aborted) return totals;
+    totals.excluded += batch.excludedFiles;
+    for (const oddity of batch.oddities) {
+      totals.oddities.set(oddity.kind, (totals.oddities.get(oddity.kind) ?? 0) + 1);
+      cx.emit({
+        type: "notice",
+        sessionId,
+        level: "detail",
+        message: `${oddity.kind.replace("_", " ")}: ${oddity.path}`,
+      });
+    }
+    for (const file of batch.files) {
+      if (file.note === null) continue;
+      totals.normalised++;
+      const what =
+        file.note === "normalised" ? "its key is in NFC" : "a sibling has the NFC form: its key keeps its own";
+      cx.emit({ type: "notice", sessionId, level: "detail", message: `${file.path}: ${what}` });
+    }
+
+    const { possible, refused } = sortBatch(batch.files, prefix);
+    refused.push(...batch.oddities.filter((oddity) => oddity.kind.startsWith("unreadable")).map(unreadable(prefix)));
+    await cx.store.refuse(sessionId, destinationId, refused);
+    const verdicts = await cx.store.judge(sessionId, destinationId, possible);
+    const found =
+      verdicts.fresh.length === 0
+        ? null
+        : await cx.destination.find(
+            verdicts.fresh.map((file) => file.key),
+            signal,
+          );
+    const listed = verdicts.fresh.filter((file) => found?.has(file.key));
+    const absent = listed.length === 0 ? verdicts.fresh : verdicts.fresh.filter((file) => !found?.has(file.key));
+
+    for (const [files, expect] of [
+      [absent, "absent"],
+      [listed, "found"],
+      [verdicts.known, "known"],
+    ] as const) {
+      const { registered, busy } = await cx.store.register(sessionId, destinationId, files, expect);
+      totals.registered += registered;
+      await cx.store.refuse(
+        sessionId,
+        destinationId,
+        busy.map((each) => ({
+          ...each.file,
+          code: "key_busy",
+          message: `session ${each.sessionId} is to write this key and has not finished`,
+          permanent: false,
+        })),
+      );
+    }
+    totals.renewed += await cx.store.renew(sessionId, destinationId, verdicts.renewed);
+    totals.safeFiles += verdicts.safeFiles;
+    totals.safeBytes += verdicts.safeBytes;
+    for (const file of batch.files) {
+      totals.files++;
+      totals.bytes += file.sizeBytes;
+    }
+    await cx.store.scanned(sessionId, totals.safeFiles, totals.safeBytes, false);
+    input.onBatch(totals);
+  }
+  if (!signal.aborted) await cx.store.scanned(sessionId, totals.safeFiles, totals.safeBytes, true);
+  return totals;
+}

@@ -1,0 +1,189 @@
+/** What upload and retry have in common: a worker on a session, rounds of draining, and an honest end. */
+import { asUploaderError, type UploaderError } from "../core/errors.ts";
+import type { SummaryEvent } from "../core/events.ts";
+import { exitCodeOf } from "../core/exit-codes.ts";
+import type { OpenedSession } from "../core/store.ts";
+import type { Context } from "./context.ts";
+import { drain } from "./drain.ts";
+import { keepLease } from "./lease.ts";
+import { type Progress, reportProgress } from "./progress.ts";
+
+export interface Rounds {
+  rounds: number;
+  delayMs: number;
+  includePermanent: boolean;
+}
+
+export interface SessionRunInput {
+  opened: OpenedSession;
+  concurrency: number;
+  maxLooks: number;
+  /** Fills the session while the first round drains; its failure ends the run. */
+  register: ((run: { signal: AbortSignal; wake(): void }) => Promise<void>) | null;
+  rounds: Rounds | null;
+  /** Files that the last round leaves failed become permanent. */
+  condemn: boolean;
+  stopSignal(): "SIGINT" | "SIGTERM" | null;
+}
+
+export async function runSession(cx: Context, input: SessionRunInput): Promise<SummaryEvent> {
+  const { sessionId, destinationId } = input.opened;
+  const startedMs = cx.now();
+  const lease = keepLease(cx, sessionId, input.opened.workerId, input.concurrency);
+  const progress = reportProgress(cx, sessionId);
+  const sent = { files: 0, bytes: 0 };
+  let fault: UploaderError | null = null;
+  let notReady = 0;
+
+  const drainOnce = async (register: SessionRunInput["register"]): Promise<void> => {
+    let registering = register !== null;
+    let wakers: (() => void)[] = [];
+    const wake = (): void => {
+      const woken = wakers;
+      wakers = [];
+      for (const resolve of woken) resolve();
+    };
+    const failed = new AbortController();
+    const before = { ...sent };
+    const registered = register?.({ signal: AbortSignal.any([cx.stopping, failed.signal]), wake }).finally(() => {
+      registering = false;
+      progress.phase("uploading");
+      wake();
+    });
+    // The scan's failure must stop the drain, and the drain's the scan: whoever fails first names the cause.
+    const scanFault = new AbortController();
+    registered?.catch(() => scanFault.abort());
+    const drained = drain(
+      { ...cx, stopping: AbortSignal.any([cx.stopping, scanFault.signal]) },
+      {
+        sessionId,
+        destinationId,
+        lease,
+        concurrency: input.concurrency,
+        maxLooks: input.maxLooks,
+        registering: () => registering,
+        registered: () => new Promise<void>((resolve) => wakers.push(resolve)),
+        onBytes: (bytes) => progress.bytesSent(bytes),
+        onSettled: (files, bytes) => {
+          sent.files = before.files + files;
+          sent.bytes = before.bytes + bytes;
+          progress.settled(sent.files, sent.bytes);
+        },
+        onPaused: (paused) => progress.phase(paused ? "paused" : registering ? "scanning" : "uploading"),
+      },
+    );
+    drained.catch(() => failed.abort());
+    const [scan, work] = await Promise.allSettled([registered, drained]);
+    if (work.status === "fulfilled") notReady = work.value.notReady;
+    if (scan.status === "rejected") throw scan.reason;
+    if (work.status === "rejected") throw work.reason;
+  };
+
+  try {
+    await drainOnce(input.register);
+    await repeat(cx, sessionId, input.rounds, progress, () => drainOnce(null));
+    if (input.condemn && !cx.stopping.aborted) await cx.store.condemn(sessionId);
+  } catch (error) {
+    fault = asUploaderError(error);
+  }
+
+  await progress.end();
+  return finish(cx, { sessionId, lease, fault, notReady, sent, startedMs, signal: input.stopSignal() });
+}
+
+/** Exponential pauses: delay, 2 x delay, 4 x delay (design A2). */
+async function repeat(
+  cx: Context,
+  sessionId: number,
+  rounds: Rounds | null,
+  progress: Progress,
+  round: () => Promise<void>,
+): Promise<void> {
+  for (let n = 0; rounds && n < rounds.rounds && !cx.stopping.aborted; n++) {
+    const failed = (await cx.store.session(sessionId))?.filesFailed ?? 0;
+    if (failed === 0) return;
+    const retryable = await cx.store.retryable(sessionId);
+    if (retryable === 0) return;
+    progress.phase("waiting");
+    const delayMs = rounds.delayMs * 2 ** n;
+    cx.emit({
+      type: "notice",
+      sessionId,
+      level: "info",
+      message: `retry round ${n + 1} of ${rounds.rounds}: ${retryable} failed files again in ${Math.round(delayMs / 1000)} s`,
+    });
+    await cx.sleep(delayMs, cx.stopping);
+    if (cx.stopping.aborted) return;
+    await cx.store.requeue(sessionId, false);
+    progress.phase("uploading");
+    await round();
+  }
+}
+
+interface End {
+  sessionId: number;
+  lease: { workerId: number; end(reason: "done" | "interrupted"): Promise<void> };
+  fault: UploaderError | null;
+  notReady: number;
+  sent: { files: number; bytes: number };
+  startedMs: number;
+  signal: "SIGINT" | "SIGTERM" | null;
+}
+
+async function finish(cx: Context, end: End): Promise<SummaryEvent> {
+  const { sessionId, lease } = end;
+  let { fault } = end;
+  const attempt = async <T>(work: () => Promise<T>): Promise<T | null> => {
+    try {
+      return await work();
+    } catch (error) {
+      fault ??= asUploaderError(error);
+      return null;
+    }
+  };
+  await attempt(async () => {
+    if (fault) await cx.store.failSession(sessionId, lease.workerId, { code: fault.code, message: fault.message });
+    else if (cx.stopping.aborted) await cx.store.failSession(sessionId, lease.workerId, null);
+    else await cx.store.closeSession(sessionId, lease.workerId);
+  });
+  await attempt(() => lease.end(fault || cx.stopping.aborted ? "interrupted" : "done"));
+  const row = await attempt(() => cx.store.session(sessionId));
+  const conflicts = await attempt(() => cx.store.conflicts(sessionId));
+  if (fault) {
+    cx.emit({
+      type: "error",
+      sessionId,
+      code: fault.code,
+      exitCode: fault.exitCode,
+      message: fault.message,
+      hint: fault.hint ?? null,
+    });
+  }
+  const exitCode = exitCodeOf({
+    fault: fault?.code ?? null,
+    signal: end.signal,
+    filesFailed: row?.filesFailed ?? 0,
+    filesConflicting: conflicts ?? 0,
+    filesNotReady: end.notReady,
+    triggerDue: false,
+  });
+  const summary: SummaryEvent = {
+    type: "summary",
+    sessionId,
+    status: row?.status ?? "interrupted",
+    totalFiles: row?.totalFiles ?? 0,
+    totalBytes: row?.totalSizeBytes ?? 0,
+    filesUploaded: row?.filesUploaded ?? 0,
+    filesSkipped: row?.filesSkipped ?? 0,
+    filesFailed: row?.filesFailed ?? 0,
+    filesNotReady: end.notReady,
+    filesUndecoded: 0,
+    bytesUploaded: row?.bytesUploaded ?? 0,
+    filesThisRun: end.sent.files,
+    bytesThisRun: end.sent.bytes,
+    durationMs: Math.round(cx.now() - end.startedMs),
+    exitCode,
+  };
+  cx.emit(summary);
+  return summary;
+}

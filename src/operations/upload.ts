@@ -1,0 +1,140 @@
+import { UploaderError } from "../core/errors.ts";
+import type { SummaryEvent } from "../core/events.ts";
+import type { Work } from "../core/store.ts";
+import type { Context } from "./context.ts";
+import { registerTree, type ScanTotals, sortBatch } from "./register.ts";
+import { type Rounds, runSession } from "./session-run.ts";
+
+export interface UploadInput {
+  work: Work;
+  /** The effective configuration without secrets, for config_history. */
+  config: unknown;
+  concurrency: number;
+  newSession: boolean;
+  /** Work on a session that another process or machine registered. */
+  join: number | null;
+  rounds: Rounds | null;
+  stopSignal(): "SIGINT" | "SIGTERM" | null;
+}
+
+/** A file still changing after so many looks is left for the next run (exit 4). */
+const maxLooks = 3;
+
+/** The whole pipeline. The source and the destination have been checked; the database is migrated. */
+export async function upload(cx: Context, input: UploadInput): Promise<SummaryEvent> {
+  const { work, concurrency } = input;
+  const opened =
+    input.join === null
+      ? await cx.store.openSession(work, cx.me, { newSession: input.newSession, concurrency })
+      : await cx.store.enterSession(input.join, cx.me, { joined: true, reopen: false, concurrency });
+  const { sessionId, destinationId } = opened;
+  await cx.store.rememberConfig(sessionId, input.config);
+  cx.emit({
+    type: "start",
+    sessionId,
+    command: "upload",
+    project: work.project,
+    source: work.source,
+    destination: work.destination.text,
+    resumed: opened.resumed,
+  });
+  const notice = (message: string): void => cx.emit({ type: "notice", sessionId, level: "info", message });
+  if (opened.resumed && input.join === null) notice(`resuming session ${sessionId}`);
+  if (opened.rescued > 0) notice(`${opened.rescued} files taken back from a process that died`);
+  if (opened.superseded > 0) notice(`${opened.superseded} files that failed before are taken afresh`);
+
+  let totals: ScanTotals | null = null;
+  const summary = await runSession(cx, {
+    opened,
+    concurrency,
+    maxLooks,
+    register:
+      input.join !== null
+        ? null
+        : async ({ signal, wake }) => {
+            totals = await registerTree(
+              cx,
+              { sessionId, destinationId, prefix: work.destination.prefix, onBatch: wake },
+              signal,
+            );
+            for (const message of remarks(totals)) notice(message);
+          },
+    rounds: input.rounds,
+    condemn: false,
+    stopSignal: input.stopSignal,
+  });
+  return summary;
+}
+
+function remarks(totals: ScanTotals): string[] {
+  const lines: string[] = [];
+  for (const [kind, count] of totals.oddities) {
+    const what = kind.replace("_", " ");
+    lines.push(
+      kind.startsWith("unreadable")
+        ? `${count} ${what}${count === 1 ? "" : "s"}: what they hold was not sent, so this run is not complete`
+        : `${count} ${what}${count === 1 ? "" : "s"} not followed or sent (-v names them)`,
+    );
+  }
+  if (totals.normalised > 0) lines.push(`${totals.normalised} names with decomposed accents (-v names them)`);
+  return lines;
+}
+
+export interface DryRun {
+  files: number;
+  bytes: number;
+  safeFiles: number;
+  safeBytes: number;
+  refused: number;
+  changed: number;
+  found: number;
+  toSend: number;
+  bytesToSend: number;
+  excluded: number;
+}
+
+/** What `upload` would do. Reads only; `sessionScope` is null when there is no database yet. */
+export async function dryRun(
+  cx: Pick<Context, "source" | "destination" | "stopping"> & { store: Context["store"] | null },
+  input: { destinationId: number | null; prefix: string },
+): Promise<DryRun> {
+  const result: DryRun = {
+    files: 0,
+    bytes: 0,
+    safeFiles: 0,
+    safeBytes: 0,
+    refused: 0,
+    changed: 0,
+    found: 0,
+    toSend: 0,
+    bytesToSend: 0,
+    excluded: 0,
+  };
+  for await (const batch of cx.source.scan(cx.stopping)) {
+    const { possible, refused } = sortBatch(batch.files, input.prefix);
+    result.excluded += batch.excludedFiles;
+    result.refused += refused.length;
+    result.files += batch.files.length;
+    for (const file of batch.files) result.bytes += file.sizeBytes;
+    const verdicts =
+      cx.store === null || input.destinationId === null
+        ? { fresh: possible, known: [], renewed: [], safeFiles: 0, safeBytes: 0 }
+        : await cx.store.judge(0, input.destinationId, possible);
+    result.safeFiles += verdicts.safeFiles;
+    result.safeBytes += verdicts.safeBytes;
+    result.changed += verdicts.known.length;
+    const found = await cx.destination.find(
+      verdicts.fresh.map((file) => file.key),
+      cx.stopping,
+    );
+    for (const file of verdicts.fresh) {
+      if (found?.has(file.key)) result.found++;
+      else {
+        result.toSend++;
+        result.bytesToSend += file.sizeBytes;
+      }
+    }
+  }
+  if (cx.stopping.aborted) throw new UploaderError("usage", "interrupted");
+  return result;
+}

@@ -1,0 +1,60 @@
+/**
+ * Postgres binary arrays. node-postgres sends a Buffer as a binary parameter; building it here costs a fraction of its
+ * text form, which quotes every element. Layout: PostgreSQL source, src/backend/utils/adt/arrayfuncs.c, array_recv.
+ */
+
+const OID = { bool: 16, int8: 20, int4: 23, text: 25 } as const;
+
+function array<T>(
+  oid: number,
+  values: readonly (T | null)[],
+  sizeBytes: (value: T) => number,
+  write: (target: Buffer, value: T, at: number) => void,
+): Buffer {
+  let length = 20;
+  for (const value of values) length += 4 + (value === null ? 0 : sizeBytes(value));
+  const target = Buffer.allocUnsafe(values.length === 0 ? 12 : length);
+  target.writeInt32BE(values.length === 0 ? 0 : 1, 0);
+  target.writeInt32BE(values.includes(null) ? 1 : 0, 4);
+  target.writeInt32BE(oid, 8);
+  if (values.length === 0) return target;
+  target.writeInt32BE(values.length, 12);
+  target.writeInt32BE(1, 16);
+  let at = 20;
+  for (const value of values) {
+    const bytes = value === null ? -1 : sizeBytes(value);
+    target.writeInt32BE(bytes, at);
+    at += 4;
+    if (value === null) continue;
+    write(target, value, at);
+    at += bytes;
+  }
+  return target;
+}
+
+export const textArray = (values: readonly (string | null)[]): Buffer =>
+  array(OID.text, values, Buffer.byteLength, (target, value, at) => target.write(value, at));
+
+export const int8Array = (values: readonly (number | bigint | null)[]): Buffer =>
+  array(
+    OID.int8,
+    values,
+    () => 8,
+    (target, value, at) => target.writeBigInt64BE(BigInt(value), at),
+  );
+
+export const int4Array = (values: readonly (number | null)[]): Buffer =>
+  array(
+    OID.int4,
+    values,
+    () => 4,
+    (target, value, at) => target.writeInt32BE(value, at),
+  );
+
+export const boolArray = (values: readonly (boolean | null)[]): Buffer =>
+  array(
+    OID.bool,
+    values,
+    () => 1,
+    (target, value, at) => target.writeUInt8(value ? 1 : 0, at),
+  );

@@ -1,0 +1,232 @@
+/** The one door to node-postgres: connections, retries over their loss, and Postgres' errors in our words. */
+import { setTimeout as sleep } from "node:timers/promises";
+import pg from "pg";
+import { backoffMs } from "../core/backoff.ts";
+import { type ErrorCode, UploaderError } from "../core/errors.ts";
+
+export type Row = Record<string, unknown>;
+export type Query = <R = Row>(text: string, values?: readonly unknown[]) => Promise<R[]>;
+
+export interface Database {
+  query: Query;
+  /** Repeated as a whole when the connection is lost or the database asks for it: `work` must bear that. */
+  transaction<T>(work: (query: Query) => Promise<T>): Promise<T>;
+  /** How long a lost database is waited for; 0 answers at once. */
+  setPatience(outageMs: number): void;
+  close(): Promise<void>;
+}
+
+export interface DatabaseOptions {
+  /** Where to connect. Called again after a loss, so an embedded server can be started anew. */
+  address(): Promise<pg.ClientConfig>;
+  /** For messages; never holds a password. */
+  description: string;
+  maxConnections: number;
+  now(): number;
+  random(): number;
+  signal?: AbortSignal;
+  /** The connection was lost, or is back. */
+  onOutage?(lost: boolean, error: UploaderError | null): void;
+}
+
+/** int8 and numeric as numbers: ids, counts and bytes stay below 2^53. Nanoseconds are selected as text. */
+const types: pg.CustomTypesConfig = {
+  getTypeParser: ((oid: number, format?: "text" | "binary") =>
+    oid === 20 || oid === 1700
+      ? (value: string) => Number(value)
+      : format === "binary"
+        ? pg.types.getTypeParser(oid, "binary")
+        : pg.types.getTypeParser(oid, "text")) as pg.CustomTypesConfig["getTypeParser"],
+};
+
+const connectTimeoutMs = 10_000;
+const queryTimeoutMs = 120_000;
+
+type Kind = "lost" | "repeat" | "refused" | "busy" | "other";
+
+/** SQLSTATE (PostgreSQL manual, appendix A) or the socket's code; the longest prefix that matches decides. */
+const kinds: [prefix: string, kind: Kind][] = [
+  ["08", "lost"],
+  ["57P", "lost"], // 57P01 shutdown, 57P02 crash, 57P03 starting
+  ["25006", "lost"], // read only: an old primary after a failover
+  ["53300", "lost"], // too many connections
+  ["40001", "repeat"],
+  ["40P01", "repeat"],
+  ["55P03", "repeat"],
+  ["23505", "busy"],
+  ["28", "refused"],
+  ["3D000", "refused"],
+  ["3F000", "refused"],
+  ["42501", "refused"],
+  ["ECONN", "lost"],
+  ["EPIPE", "lost"],
+  ["ENOENT", "lost"],
+  ["ENOTFOUND", "lost"],
+  ["EAI_AGAIN", "lost"],
+  ["ETIMEDOUT", "lost"],
+  ["EHOSTUNREACH", "lost"],
+  ["ENETUNREACH", "lost"],
+];
+
+const codeOf = (error: unknown): string =>
+  error instanceof AggregateError
+    ? codeOf(error.errors[0])
+    : typeof (error as { code?: unknown }).code === "string"
+      ? (error as { code: string }).code
+      : "";
+
+function kindOf(error: unknown): Kind {
+  const code = codeOf(error);
+  const row = kinds.find(([prefix]) => code.startsWith(prefix));
+  if (row) return row[1];
+  // node-postgres reports a connection that ended, and its own time-outs, as plain errors without any code.
+  return error instanceof Error && error.constructor === Error && code === "" ? "lost" : "other";
+}
+
+const hints: Partial<Record<string, string>> = {
+  "28": "check the user and password (UPLOADER_DATABASE_PASSWORD, or PGPASSWORD)",
+  "3D": "create it first: createdb NAME, or name another one in database.url",
+  "42": "grant the user CREATE on the database (first run) and all rights on the schema's tables",
+};
+
+export function openDatabase(options: DatabaseOptions): Database {
+  let patienceMs = 0;
+  let pool: pg.Pool | null = null;
+  let opening: Promise<pg.Pool> | null = null;
+  let lostSinceMs: number | null = null;
+
+  const openPool = async (): Promise<pg.Pool> => {
+    if (pool) return pool;
+    opening ??= (async () => {
+      const config = await options.address();
+      const opened = new pg.Pool({
+        application_name: "uploader",
+        ...config,
+        types,
+        max: options.maxConnections,
+        connectionTimeoutMillis: connectTimeoutMs,
+        query_timeout: queryTimeoutMs,
+        keepAlive: true,
+        allowExitOnIdle: false,
+      });
+      // An idle connection that dies is not an event: the next query takes another.
+      opened.on("error", () => undefined);
+      return opened;
+    })();
+    try {
+      pool = await opening;
+      return pool;
+    } finally {
+      opening = null;
+    }
+  };
+
+  const dropPool = (): void => {
+    const old = pool;
+    pool = null;
+    old?.end().catch(() => undefined);
+  };
+
+  const translate = (error: unknown, connecting: boolean, startedMs: number): UploaderError => {
+    if (error instanceof UploaderError) return error;
+    const code = codeOf(error);
+    const text = error instanceof Error ? error.message || code : String(error);
+    let kind = kindOf(error);
+    // Without a code and before the time-out, a failed login is about the login (SASL), not the network.
+    if (kind === "lost" && code === "" && connecting && options.now() - startedMs < connectTimeoutMs - 500)
+      kind = "refused";
+    const ours: Record<Kind, ErrorCode> = {
+      lost: "database_unreachable",
+      repeat: "database_busy",
+      refused: "database_refused",
+      busy: "database_busy",
+      other: "internal",
+    };
+    if (kind === "other") return new UploaderError("internal", `${options.description}: ${text}`, { cause: error });
+    return new UploaderError(
+      ours[kind],
+      `${kind === "refused" ? "the database refuses" : "no answer from the database"} (${options.description}): ${text}`,
+      {
+        cause: error,
+        hint:
+          hints[code.slice(0, 2)] ??
+          (kind === "lost" ? "is it running, and is database.url right? try: uploader doctor" : "try: uploader doctor"),
+      },
+    );
+  };
+
+  /** Runs `work` on a connection until it succeeds, its error is not about the connection, or patience ends. */
+  const persist = async <T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T> => {
+    const startedMs = options.now();
+    for (let attempt = 1; ; attempt++) {
+      const attemptMs = options.now();
+      let client: pg.PoolClient | null = null;
+      let broken: Error | null = null;
+      const onError = (error: Error): void => {
+        broken = error;
+      };
+      try {
+        client = await (await openPool()).connect();
+        client.on("error", onError);
+        const result = await work(client);
+        if (lostSinceMs !== null) {
+          lostSinceMs = null;
+          options.onOutage?.(false, null);
+        }
+        return result;
+      } catch (error) {
+        const kind = kindOf(error);
+        const ours = translate(error, client === null, attemptMs);
+        const lost = ours.code === "database_unreachable";
+        if (lost || broken) broken ??= ours;
+        if (!lost && kind !== "repeat") throw ours;
+        if (kind === "repeat" ? attempt >= 10 : options.now() - startedMs >= patienceMs || options.signal?.aborted)
+          throw ours;
+        if (lost) {
+          dropPool();
+          if (lostSinceMs === null) {
+            lostSinceMs = options.now();
+            options.onOutage?.(true, ours);
+          }
+        }
+      } finally {
+        client?.off("error", onError);
+        client?.release(broken ?? undefined);
+      }
+      await sleep(backoffMs({ baseMs: 50, capMs: 5_000 }, attempt, options.random()), undefined, {
+        ref: true,
+        ...(options.signal ? { signal: options.signal } : {}),
+      }).catch(() => undefined);
+    }
+  };
+
+  const queryOn =
+    (client: pg.PoolClient): Query =>
+    async <R>(text: string, values?: readonly unknown[]) =>
+      (await client.query(text, values as unknown[] | undefined)).rows as R[];
+
+  return {
+    query: <R>(text: string, values?: readonly unknown[]) => persist<R[]>((client) => queryOn(client)<R>(text, values)),
+    transaction: (work) =>
+      persist(async (client) => {
+        await client.query("begin");
+        try {
+          const result = await work(queryOn(client));
+          await client.query("commit");
+          return result;
+        } catch (error) {
+          // A connection that cannot roll back is thrown away by release(), which rolls back for us.
+          await client.query("rollback").catch(() => undefined);
+          throw error;
+        }
+      }),
+    setPatience(outageMs) {
+      patienceMs = outageMs;
+    },
+    async close() {
+      const old = pool;
+      pool = null;
+      await old?.end();
+    },
+  };
+}

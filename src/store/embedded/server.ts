@@ -1,0 +1,126 @@
+import { spawn } from "node:child_process";
+import { closeSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { UploaderError } from "../../core/errors.ts";
+import type { Binaries } from "./binaries.ts";
+import { isRunning, processCommand } from "./process-identity.ts";
+import { handOver, type ServerUser } from "./server-user.ts";
+import { port, socketFile } from "./socket-directory.ts";
+
+/** A postmaster as its own `postmaster.pid` describes it. */
+export interface Server {
+  pid: number;
+  socketDirectory: string;
+  /** It takes connections (or did when it wrote this). */
+  ready: boolean;
+}
+
+/** Given on the command line, so a newer uploader changes them without touching the data. */
+const settings: Record<string, string> = {
+  listen_addresses: "",
+  unix_socket_permissions: "0700",
+  max_connections: "200",
+  // Nobody replicates or archives from here: less to write for every row.
+  wal_level: "minimal",
+  max_wal_senders: "0",
+  max_logical_replication_workers: "0",
+  fsync: "on",
+  // Saves three processes; our tables are read from memory or in order.
+  io_method: "sync",
+  jit: "off",
+  timezone: "UTC",
+  log_timezone: "UTC",
+  log_min_messages: "warning",
+  log_checkpoints: "off",
+  // Statements hold file names.
+  log_min_error_statement: "panic",
+  log_line_prefix: "%m [%p] ",
+};
+
+/** The least a Postgres program needs: no secrets of ours, none of the user's PG* variables, a time zone that is not looked for. */
+export const serverEnv = (): NodeJS.ProcessEnv => ({ PATH: process.env.PATH, LC_ALL: "C", TZ: "UTC" });
+
+/** The postmaster of this data directory, if one runs. */
+export function findServer(data: string): Server | null {
+  const server = readServer(data);
+  if (server === null) return null;
+  // The pid may belong to anybody by now; only a postmaster started by a keeper names this socket folder.
+  return processCommand(server.pid)?.includes(server.socketDirectory || "postgres") ? server : null;
+}
+
+/** `postmaster.pid`, one fact a line: pid, data directory, start, port, socket folder, address, memory key, status. */
+export function readServer(data: string): Server | null {
+  try {
+    const [pid, , , , socketDirectory, , , status] = readFileSync(join(data, "postmaster.pid"), "utf8").split("\n");
+    if (!Number(pid)) return null;
+    return { pid: Number(pid), socketDirectory: socketDirectory ?? "", ready: status?.trim() === "ready" };
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
+    throw error;
+  }
+}
+
+export interface StartOptions {
+  binaries: Binaries;
+  data: string;
+  user: ServerUser;
+  socketDirectory: string;
+  signal: AbortSignal;
+}
+
+/** Starts a postmaster and waits until it takes connections, as long as crash recovery may take. */
+export async function startServer(options: StartOptions): Promise<Server> {
+  const { data, socketDirectory, signal } = options;
+  // After a crash, backends of the old postmaster may hold its shared memory until their query ends.
+  let attemptsLeft = readServer(data) === null ? 1 : 50;
+  // Nobody runs here, we hold the lock; but Postgres would believe a stale pid that is somebody else's by now.
+  const socket = socketFile(socketDirectory);
+  for (const stale of [join(data, "postmaster.pid"), socket, `${socket}.lock`]) rmSync(stale, { force: true });
+  for (;;) {
+    const pid = spawnServer(options);
+    if (pid === null || (await isReady(data, pid, signal))) break;
+    attemptsLeft -= 1;
+    if (attemptsLeft === 0) break;
+    await delay(200, undefined, { signal });
+  }
+  const server = findServer(data);
+  if (server?.ready) return server;
+  throw new UploaderError("database_unreachable", `The bundled PostgreSQL does not start on ${data}`);
+}
+
+/** Waits for a postmaster that is starting or recovering; false when it ends instead. */
+export async function isReady(data: string, pid: number, signal: AbortSignal): Promise<boolean> {
+  while (isRunning(pid)) {
+    const server = readServer(data);
+    if (server?.pid === pid && server.ready) return true;
+    await delay(10, undefined, { signal });
+  }
+  return false;
+}
+
+/** Fast shutdown: transactions are rolled back, clients sent away, everything is on disk when this returns. */
+export async function stopServer(pid: number): Promise<void> {
+  if (isRunning(pid)) process.kill(pid, "SIGINT");
+  while (isRunning(pid)) await delay(10);
+}
+
+/** Output goes to our own stderr, the log. Null when the program cannot be executed at all. */
+function spawnServer({ binaries, data, user, socketDirectory }: StartOptions): number | null {
+  const folder = handOver(user, data);
+  const values = Object.entries({ ...settings, port: String(port), unix_socket_directories: socketDirectory });
+  const child = spawn(
+    binaries.postgres,
+    ["-D", folder.name, ...values.flatMap(([name, value]) => ["-c", `${name}=${value}`])],
+    {
+      ...user,
+      cwd: "/",
+      env: serverEnv(),
+      stdio: ["ignore", "inherit", "inherit", ...(folder.descriptor === null ? [] : [folder.descriptor])],
+    },
+  );
+  if (folder.descriptor !== null) closeSync(folder.descriptor);
+  child.on("error", (error) => process.stderr.write(`${error.message}\n`));
+  child.unref();
+  return child.pid ?? null;
+}

@@ -1,0 +1,192 @@
+import { UploaderError } from "../core/errors.ts";
+import type { FileStatus, SessionStatus } from "../core/states.ts";
+import type {
+  CauseRow,
+  EnterOptions,
+  FileRow,
+  OpenedSession,
+  OpenOptions,
+  SessionRow,
+  Store,
+  Work,
+  WorkerIdentity,
+  WorkerRow,
+} from "../core/store.ts";
+import { int8Array } from "./arrays.ts";
+import type { Database, Query, Row } from "./database.ts";
+import type { Run } from "./runner.ts";
+
+/** Design A4: a lease lasts 60 s and is renewed every 20 s (operations/lease.ts). */
+export const leaseSeconds = 60;
+
+type SessionMethods = Pick<
+  Store,
+  | "openSession"
+  | "enterSession"
+  | "rememberConfig"
+  | "scanned"
+  | "closeSession"
+  | "failSession"
+  | "session"
+  | "latestSession"
+  | "sessions"
+  | "causes"
+  | "files"
+  | "conflicts"
+  | "retryable"
+  | "workers"
+  | "renewLease"
+  | "endWorker"
+  | "rescue"
+>;
+
+/** snake_case columns to camelCase fields: the row shapes in core/store.ts carry the same names. */
+function camel<T>(row: Row): T {
+  const out: Row = {};
+  for (const name in row) out[name.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase())] = row[name];
+  return out as T;
+}
+
+export function sessionMethods(
+  database: Database,
+  run: Run,
+  isAlive: (worker: WorkerIdentity) => boolean | null,
+): SessionMethods {
+  const unended = async (sessionId: number, query?: Query): Promise<WorkerRow[]> =>
+    (await run("workers_unended", { sessionId }, query)).map(camel<WorkerRow>);
+
+  const isMe = (worker: WorkerIdentity, me: WorkerIdentity): boolean =>
+    worker.host === me.host &&
+    worker.boot === me.boot &&
+    worker.pid === me.pid &&
+    worker.processStart === me.processStart;
+
+  /** Workers whose process is certainly gone are lost at once; the rest when their lease lapses. */
+  const rescue = async (sessionId: number, me: WorkerIdentity, query?: Query): Promise<number> => {
+    const dead = (await unended(sessionId, query)).filter((worker) => !isMe(worker, me) && isAlive(worker) === false);
+    return (await run("workers_rescue", { sessionId, deadIds: int8Array(dead.map((worker) => worker.id)) }, query))
+      .length;
+  };
+
+  const refuseIfHeld = async (sessionId: number, me: WorkerIdentity, query: Query): Promise<void> => {
+    const holder = (await unended(sessionId, query)).find((worker) => worker.live && !isMe(worker, me));
+    if (!holder) return;
+    throw new UploaderError(
+      "lease_held",
+      `session ${sessionId} is being worked on by process ${holder.pid} on ${holder.host}, since ${holder.startedAt.toISOString()}`,
+      { hint: `wait for it, or help it: uploader upload --join ${sessionId}` },
+    );
+  };
+
+  const beginWorker = async (
+    sessionId: number,
+    me: WorkerIdentity,
+    joined: boolean,
+    concurrency: number,
+    query: Query,
+  ): Promise<number> => {
+    // The whole transaction may be repeated after a lost COMMIT: then this process has a worker already.
+    const mine = (await unended(sessionId, query)).find((worker) => isMe(worker, me));
+    if (mine) return mine.id;
+    const [row] = await run<{ id: number }>(
+      "workers_begin",
+      { sessionId, ...me, joined, concurrency, leaseSeconds },
+      query,
+    );
+    return row!.id;
+  };
+
+  return {
+    openSession: (work: Work, me: WorkerIdentity, options: OpenOptions): Promise<OpenedSession> =>
+      database.transaction(async (query) => {
+        const [project] = await run<{ id: number }>("projects_ensure", { name: work.project }, query);
+        const { kind, identity, text, prefix } = work.destination;
+        const [destination] = await run<{ id: number }>("destinations_ensure", { kind, identity }, query);
+        const scope = { projectId: project!.id, destinationId: destination!.id, source: work.source, prefix };
+        const [newest] = await run<{ id: number; unfinished: boolean }>("sessions_newest", scope, query);
+        let rescued = 0;
+        let sessionId = newest?.unfinished ? newest.id : null;
+        if (sessionId !== null) {
+          rescued = await rescue(sessionId, me, query);
+          await refuseIfHeld(sessionId, me, query);
+        }
+        const resumed = sessionId !== null && !options.newSession;
+        if (resumed) {
+          await run("sessions_resume", { sessionId }, query);
+          await run("files_requeue", { sessionId, includePermanent: false }, query);
+        } else {
+          if (sessionId !== null) await run("files_abandon", { sessionId }, query);
+          const [made] = await run<{ id: number }>(
+            "sessions_insert",
+            { ...scope, destination: text, command: work.command },
+            query,
+          );
+          sessionId = made!.id;
+        }
+        const superseded = await run("files_supersede", { ...scope, sessionId }, query);
+        const workerId = await beginWorker(sessionId!, me, false, options.concurrency, query);
+        return {
+          sessionId: sessionId!,
+          workerId,
+          destinationId: destination!.id,
+          resumed,
+          rescued,
+          superseded: superseded.length,
+        };
+      }),
+
+    enterSession: (sessionId: number, me: WorkerIdentity, options: EnterOptions): Promise<OpenedSession> =>
+      database.transaction(async (query) => {
+        const [locked] = await run<{ id: number }>("sessions_lock", { sessionId }, query);
+        if (!locked) throw unknownSession(sessionId);
+        const rescued = await rescue(sessionId, me, query);
+        if (!options.joined) {
+          await refuseIfHeld(sessionId, me, query);
+          await run("sessions_resume_work", { sessionId, reopen: options.reopen }, query);
+        }
+        const [session] = await run<{ destination_id: number }>("sessions_get", { sessionId }, query);
+        const workerId = await beginWorker(sessionId, me, options.joined, options.concurrency, query);
+        return { sessionId, workerId, destinationId: session!.destination_id, resumed: true, rescued, superseded: 0 };
+      }),
+
+    rememberConfig: async (sessionId, config) => {
+      await run("config_remember", { sessionId, config: JSON.stringify(config) });
+    },
+    scanned: async (sessionId, filesSafe, bytesSafe, finished) => {
+      await run("sessions_scanned", { sessionId, filesSafe, bytesSafe, finished });
+    },
+    closeSession: async (sessionId, workerId) =>
+      (await run<{ status: SessionStatus }>("sessions_close", { sessionId, workerId }))[0]?.status ?? null,
+    failSession: async (sessionId, workerId, error) => {
+      await run("sessions_fail", {
+        sessionId,
+        workerId,
+        errorCode: error?.code ?? null,
+        errorMessage: error?.message ?? null,
+      });
+    },
+    session: async (sessionId) => {
+      const [row] = await run("sessions_get", { sessionId });
+      return row ? camel<SessionRow>(row) : null;
+    },
+    latestSession: async (project) => (await run<{ id: number | null }>("sessions_latest", { project }))[0]?.id ?? null,
+    sessions: async (project, max) => (await run("sessions_list", { project, max })).map(camel<SessionRow>),
+    causes: async (sessionId) => (await run("sessions_causes", { sessionId })).map(camel<CauseRow>),
+    files: async (sessionId, status: FileStatus | null, afterId, max) =>
+      (await run("files_list", { sessionId, status, afterId, max })).map(camel<FileRow>),
+    conflicts: async (sessionId) => (await run<{ files: number }>("files_conflicts", { sessionId }))[0]!.files,
+    retryable: async (sessionId) => (await run<{ files: number }>("files_retryable", { sessionId }))[0]!.files,
+    workers: (sessionId) => unended(sessionId),
+    renewLease: async (workerId, concurrency) =>
+      (await run("workers_renew", { workerId, concurrency, leaseSeconds })).length === 1,
+    endWorker: async (workerId, reason) => {
+      await run("workers_end", { workerId, reason });
+    },
+    rescue: (sessionId, me) => database.transaction((query) => rescue(sessionId, me, query)),
+  };
+}
+
+export const unknownSession = (sessionId: number): UploaderError =>
+  new UploaderError("session_unknown", `there is no session ${sessionId} in this database`, {
+    hint: "see `uploader sessions`",
+  });

@@ -1,0 +1,22 @@
+import type { Store, WorkerIdentity } from "../core/store.ts";
+import type { Database } from "./database.ts";
+import { fileMethods } from "./files.ts";
+import { createRunner } from "./runner.ts";
+import { sessionMethods } from "./sessions.ts";
+import { loadStatements } from "./statements.ts";
+import { uploadMemory } from "./uploads.ts";
+
+/** The state machine on a migrated database. `isAlive` answers null for processes of other hosts or boots. */
+export function openStore(
+  database: Database,
+  schema: string,
+  isAlive: (worker: WorkerIdentity) => boolean | null,
+): Store {
+  const run = createRunner(database, loadStatements(schema));
+  return {
+    ...sessionMethods(database, run, isAlive),
+    ...fileMethods(run),
+    uploads: uploadMemory(run),
+    close: () => database.close(),
+  };
+}
