@@ -262,7 +262,8 @@ returning f.id;
 -- files_next_due(session_id, worker_id, max_looks)
 -- What is left: when the earliest waiting file may be taken (ms from now; null when none is waited for), how many are
 -- not ready although looked at often enough, and how many other workers have in hand.
-select greatest(0, ceil(extract(epoch from min(next_attempt_at) filter (where looks < $3) - now()) * 1000))::float8
+select case when count(*) filter (where status = 'pending' and looks < $3) > 0 then
+    greatest(0, ceil(extract(epoch from min(next_attempt_at) filter (where looks < $3) - now()) * 1000)) end::float8
     as delay_ms,
   count(*) filter (where status = 'pending' and looks >= $3)::int as not_ready,
   count(*) filter (where status = 'uploading')::int as elsewhere

@@ -11,6 +11,9 @@ insert into :"schema".destinations (kind, identity) values ($1, $2)
 on conflict (identity) do update set identity = excluded.identity
 returning id;
 
+-- destinations_find(identity)
+select id from :"schema".destinations where identity = $1;
+
 -- sessions_newest(project_id, destination_id, source, prefix)
 -- The newest session of this work, locked. Only that one is ever resumed.
 select id, status in ('in_progress', 'interrupted', 'failed') as unfinished

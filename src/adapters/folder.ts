@@ -3,9 +3,9 @@ import { access, link, lstat, statfs } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { UploaderError } from "../core/errors.ts";
 import { keyProblem } from "../core/key.ts";
-import type { Destination, DestinationReport, FoundObject, PutHooks, PutJob, PutOutcome } from "../core/ports.ts";
+import type { Body, Destination, DestinationReport, FoundObject, PutHooks, PutJob, PutOutcome } from "../core/ports.ts";
 import { errnoOf } from "./errno.ts";
-import { copyBytes, readObject } from "./folder/content.ts";
+import { compareSource, copyBytes, readObject } from "./folder/content.ts";
 import { openDirectories } from "./folder/directories.ts";
 import { folderFault } from "./folder/faults.ts";
 import type { Link } from "./folder/publish.ts";
@@ -86,12 +86,70 @@ export async function openFolderDestination(options: FolderOptions): Promise<Des
 
   async function find(keys: readonly string[], signal: AbortSignal): Promise<Map<string, FoundObject>> {
     signal.throwIfAborted();
-    if (!(await root.locate())) return new Map();
-    const found = await pace.each(
-      keys,
-      (key) => foundOrThrow(() => sizeOf(lstatSync(join(root.path, key)))),
-      async (key) => foundOrThrow(await lstat(join(root.path, key)).then((stats) => () => sizeOf(stats), rethrower)),
+    const found = new Map<string, FoundObject>();
+    if (!(await root.locate())) return found;
+    const possible = keys.filter((key) => keyProblem(key) === null);
+    const looks = await told(root.path, () =>
+      pace.each(
+        possible,
+        (key) => lookNow(join(root.path, key)),
+        (key) => lstat(join(root.path, key)).then(sizeOnly, absentIfMissing),
+      ),
     );
-    return new Map();
+    for (const [at, object] of looks.entries()) if (object !== null) found.set(possible[at]!, object);
+    return found;
+  }
+
+  async function head(key: string, signal: AbortSignal): Promise<FoundObject | "absent" | "unknown"> {
+    signal.throwIfAborted();
+    if (keyProblem(key) !== null || !(await root.locate())) return "absent";
+    const path = join(root.path, key);
+    const found = await withRoom(signal, (room) => told(path, () => readObject(path, room, signal)));
+    return found === "odd" ? "unknown" : found;
+  }
+
+  /** What `find` tells has no checksum: equal sizes are then "unknown", and `head` of the key knows more. */
+  async function compare(body: Body, found: FoundObject, signal: AbortSignal) {
+    const source = await openSource(body);
+    try {
+      return await withRoom(signal, (room) => compareSource(source, found, room, signal));
+    } finally {
+      source.close();
+    }
+  }
+
+  async function check(signal: AbortSignal): Promise<DestinationReport> {
+    signal.throwIfAborted();
+    const isThere = await root.locate();
+    const folder = isThere ? root.path : await nearestFolder(root.path);
+    const space = await told(folder, async () => {
+      await access(folder, constants.R_OK | constants.W_OK | constants.X_OK);
+      return statfs(folder);
+    });
+    const freeGb = ((space.bavail * space.bsize) / 1e9).toFixed(1);
+    const notices = isThere ? [] : [`The folder "${root.path}" does not exist yet: the first file makes it.`];
+    return { description: `folder ${root.path}, ${freeGb} GB free`, canList: true, notices };
+  }
+
+  return { kind: "folder", identity: `file://${root.path}`, check, find, head, compare, put, close: async () => {} };
+}
+
+const absentErrors = ["ENOENT", "ENOTDIR", "ENAMETOOLONG", "EINVAL", "EILSEQ"];
+
+/** No file can be under a name that the file system does not take. */
+function absentIfMissing(error: unknown): null {
+  if (absentErrors.includes(errnoOf(error) ?? "")) return null;
+  throw error;
+}
+
+function sizeOnly(stats: Stats): FoundObject | null {
+  return stats.isFile() ? { sizeBytes: stats.size, etag: null, checksum: null, versionId: null } : null;
+}
+
+function lookNow(path: string): FoundObject | null {
+  try {
+    return sizeOnly(lstatSync(path));
+  } catch (error) {
+    return absentIfMissing(error);
   }
 }

@@ -192,6 +192,8 @@ export interface Store {
   openSession(work: Work, me: WorkerIdentity, options: OpenOptions): Promise<OpenedSession>;
   /** Begins a worker on an existing session, for `--join` and `retry`. Errors: session_unknown, lease_held. */
   enterSession(sessionId: number, me: WorkerIdentity, options: EnterOptions): Promise<OpenedSession>;
+  /** null: nothing was ever sent there. */
+  destinationId(identity: string): Promise<number | null>;
   rememberConfig(sessionId: number, config: unknown): Promise<void>;
   scanned(sessionId: number, filesSafe: number, bytesSafe: number, finished: boolean): Promise<void>;
   /** null: somebody else still works on the session. */

@@ -82,7 +82,7 @@ async function decide(cx: Context, tools: AttemptTools, file: ClaimedFile, elaps
         key: file.key,
         body,
         condition: when,
-        metadata: objectMetadata("recording", file.path, file.mtimeNs, cx.now()),
+        metadata: objectMetadata("recording", file.path, file.mtimeNs, cx.wallClock()),
         contentType: contentTypeOf(file.path),
       },
       tools.hooks,

@@ -19,7 +19,10 @@ export interface Context {
   source: SourceTree;
   me: WorkerIdentity;
   policy: Policy;
+  /** Monotonic, ms: for durations. */
   now(): number;
+  /** Wall clock, ms since 1970: for what people and other machines read. */
+  wallClock(): number;
   random(): number;
   /** Resolves early, without error, when `signal` aborts. */
   sleep(delayMs: number, signal: AbortSignal): Promise<void>;

@@ -55,6 +55,18 @@ export function sortBatch(
   return { possible, refused };
 }
 
+/** A scan that was told to stop ends early; that is no error. */
+export async function* untilAborted<T>(items: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T> {
+  try {
+    for await (const item of items) {
+      if (signal.aborted) return;
+      yield item;
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+}
+
 /** What cannot be looked into cannot be called complete: a failed row, so that the run does not end with 0. */
 const unreadable =
   (prefix: string) =>
@@ -71,8 +83,7 @@ const unreadable =
 export async function registerTree(cx: Context, input: RegisterInput, signal: AbortSignal): Promise<ScanTotals> {
   const { sessionId, destinationId, prefix } = input;
   const totals = emptyTotals();
-  for await (const batch of cx.source.scan(signal)) {
-    if (signal.aborted) return totals;
+  for await (const batch of untilAborted(cx.source.scan(signal), signal)) {
     totals.excluded += batch.excludedFiles;
     for (const oddity of batch.oddities) {
       totals.oddities.set(oddity.kind, (totals.oddities.get(oddity.kind) ?? 0) + 1);

@@ -1,8 +1,7 @@
-import { UploaderError } from "../core/errors.ts";
 import type { SummaryEvent } from "../core/events.ts";
 import type { Work } from "../core/store.ts";
 import type { Context } from "./context.ts";
-import { registerTree, type ScanTotals, sortBatch } from "./register.ts";
+import { registerTree, type ScanTotals, sortBatch, untilAborted } from "./register.ts";
 import { type Rounds, runSession } from "./session-run.ts";
 
 export interface UploadInput {
@@ -110,7 +109,7 @@ export async function dryRun(
     bytesToSend: 0,
     excluded: 0,
   };
-  for await (const batch of cx.source.scan(cx.stopping)) {
+  for await (const batch of untilAborted(cx.source.scan(cx.stopping), cx.stopping)) {
     const { possible, refused } = sortBatch(batch.files, input.prefix);
     result.excluded += batch.excludedFiles;
     result.refused += refused.length;
@@ -135,6 +134,5 @@ export async function dryRun(
       }
     }
   }
-  if (cx.stopping.aborted) throw new UploaderError("usage", "interrupted");
   return result;
 }

@@ -17,7 +17,7 @@ export const since = {
   syncPrefix: { SDLog: always, LogAndStream: [0, 16, 11] },
   mplChannels: { SDLog: always, LogAndStream: never },
   /** BMP581 is read as such from here on, on the boards that carry one. */
-  bmp581: { SDLog: never, LogAndStream: [1, 1, 6] },
+  bmp581: { SDLog: [1, 1, 6], LogAndStream: [1, 1, 6] },
 } as const satisfies Record<string, Record<FirmwareKind, Version>>;
 
 export function isAtLeast(version: Version, oldest: Version): boolean {

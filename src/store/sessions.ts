@@ -23,6 +23,7 @@ type SessionMethods = Pick<
   Store,
   | "openSession"
   | "enterSession"
+  | "destinationId"
   | "rememberConfig"
   | "scanned"
   | "closeSession"
@@ -149,6 +150,7 @@ export function sessionMethods(
         return { sessionId, workerId, destinationId: session!.destination_id, resumed: true, rescued, superseded: 0 };
       }),
 
+    destinationId: async (identity) => (await run<{ id: number }>("destinations_find", { identity }))[0]?.id ?? null,
     rememberConfig: async (sessionId, config) => {
       await run("config_remember", { sessionId, config: JSON.stringify(config) });
     },

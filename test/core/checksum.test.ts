@@ -54,7 +54,9 @@ describe("checksums", () => {
       return { value: checksumOf(algorithm, part), sizeBytes: part.length };
     });
     expect(combineChecksums(algorithm, parts)).toBe(checksumOf(algorithm, bytes));
-    expect(combineChecksums(algorithm, [parts[1]!, parts[0]!])).not.toBe(combineChecksums(algorithm, parts.slice(0, 2)));
+    expect(combineChecksums(algorithm, [parts[1]!, parts[0]!])).not.toBe(
+      combineChecksums(algorithm, parts.slice(0, 2)),
+    );
   });
 
   it("composite: the checksum of the parts' checksums, with their count", () => {

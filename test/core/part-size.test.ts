@@ -1,5 +1,12 @@
 import { describe, expect, it } from "vitest";
-import { isPartSizeUsable, multipartFromBytes, partCount, partLimits, partRange, partSizeFor } from "../../src/core/part-size.ts";
+import {
+  isPartSizeUsable,
+  multipartFromBytes,
+  partCount,
+  partLimits,
+  partRange,
+  partSizeFor,
+} from "../../src/core/part-size.ts";
 
 const MiB = 1024 * 1024;
 
@@ -20,7 +27,9 @@ describe("part size", () => {
   });
 
   it("refuses what no object can hold", () => {
-    expect(() => partSizeFor(partLimits.maxObjectBytes + 1)).toThrow(expect.objectContaining({ code: "file_too_large" }));
+    expect(() => partSizeFor(partLimits.maxObjectBytes + 1)).toThrow(
+      expect.objectContaining({ code: "file_too_large" }),
+    );
   });
 
   it("covers the file with parts that neither overlap nor leave a gap", () => {

@@ -39,6 +39,26 @@ export async function copySource(
   return objectOf(crc32.value(), source.sizeBytes);
 }
 
+/** Are these the bytes of an object whose checksum is known? Its size alone can only say no. */
+export async function compareSource(
+  source: Source,
+  found: FoundObject,
+  room: Buffer,
+  signal: AbortSignal,
+): Promise<"equal" | "different" | "unknown"> {
+  if (source.sizeBytes !== found.sizeBytes) return "different";
+  if (found.checksum === null || found.checksum.type === "composite") return "unknown";
+  const checksum = startChecksum(found.checksum.algorithm);
+  for (let offset = 0; offset < source.sizeBytes; offset += copyBytes) {
+    signal.throwIfAborted();
+    const piece = await source.read(offset, Math.min(copyBytes, source.sizeBytes - offset), room);
+    if (piece === null) return "unknown";
+    checksum.update(piece);
+  }
+  if ((await source.moved()) !== null) return "unknown";
+  return checksum.value() === found.checksum.value ? "equal" : "different";
+}
+
 export async function writeFully(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
   for (let written = 0; written < bytes.length; ) {
     written += (await file.write(bytes, written, bytes.length - written, position + written)).bytesWritten;

@@ -1,7 +1,8 @@
 import { lstat, mkdir, open, readdir, stat, unlink } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { errnoOf } from "../errno.ts";
 import { blockedKey } from "./faults.ts";
+import { shareRuns } from "./shared-runs.ts";
 import { isAbandoned, isTemporary } from "./temporary.ts";
 
 export interface Directories {
@@ -81,32 +82,6 @@ export async function syncDirectory(path: string): Promise<void> {
   } finally {
     await directory.close();
   }
-}
-
-/**
- * One run at a time per name, and one more for all who ask meanwhile: they may have come too late for the running one.
- * With 64 files in flight into one directory this saves nine fsyncs in ten.
- */
-function shareRuns(run: (name: string) => Promise<void>): (name: string) => Promise<void> {
-  const lanes = new Map<string, { running: Promise<void>; next: Promise<void> | null }>();
-
-  function start(name: string): Promise<void> {
-    const lane: { running: Promise<void>; next: Promise<void> | null } = { running: run(name), next: null };
-    lanes.set(name, lane);
-    const leave = () => {
-      if (lane.next === null) lanes.delete(name);
-    };
-    lane.running.then(leave, leave);
-    return lane.running;
-  }
-
-  return (name) => {
-    const lane = lanes.get(name);
-    if (lane === undefined) return start(name);
-    const begin = () => start(name);
-    lane.next ??= lane.running.then(begin, begin);
-    return lane.next;
-  };
 }
 
 /** Removes what killed processes left in a directory; a live one writes to its file, so its change time is fresh. */

@@ -7,7 +7,11 @@ interface Fault {
   hint?: string;
 }
 
-const full = { code: "disk_full", what: "the disk is full", hint: "Free some space; the run goes on by itself." } as const;
+const full = {
+  code: "disk_full",
+  what: "the disk is full",
+  hint: "Free some space; the run goes on by itself.",
+} as const;
 const denied = {
   code: "access_denied",
   what: "this user may not write there",

@@ -1,8 +1,9 @@
 import { type FileHandle, lstat, open, rename, unlink } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { UploaderError } from "../../core/errors.ts";
 import type { Condition, FoundObject, PutHooks, PutJob, PutOutcome, StoredObject } from "../../core/ports.ts";
 import { errnoOf } from "../errno.ts";
-import type { Source } from "../s3/source.ts";
+import type { Moved, Source } from "../s3/source.ts";
 import { copySource, readObject } from "./content.ts";
 import { type Directories, parentKey } from "./directories.ts";
 import { blockedKey } from "./faults.ts";
@@ -84,10 +85,20 @@ export function createPut({ directories, fsync, random, link, onNotice }: PutToo
     }
   }
 
-  async function write(path: string, source: Source, job: PutJob, room: Buffer, hooks: PutHooks) {
+  /** The bytes, durable under the temporary name, or what the source has become meanwhile. */
+  async function write(
+    path: string,
+    source: Source,
+    job: PutJob,
+    room: Buffer,
+    hooks: PutHooks,
+  ): Promise<FoundObject | Moved> {
     const file = await open(path, "wx");
     try {
       const object = await copySource(source, file, room, hooks);
+      const moved = await source.moved();
+      if (moved !== null) return moved;
+      if (object === null) throw new UploaderError("file_unreadable", `The source of "${job.key}" ended early.`);
       await keepTimes(file, job);
       if (fsync) await file.sync();
       return object;
@@ -99,16 +110,17 @@ export function createPut({ directories, fsync, random, link, onNotice }: PutToo
   return async (source, job, room, hooks) => {
     const directory = await directories.ensure(parentKey(job.key));
     const temporary = join(directory, temporaryName(random));
+    const final = join(directory, basename(job.key));
+    let outcome: PutOutcome | null = null;
     try {
-      const ours = await write(temporary, source, job, room, hooks);
-      const moved = await source.moved();
-      if (moved !== null) return { outcome: "changed", ...moved };
-      if (ours === null) return { outcome: "changed", sizeBytes: 0, mtimeNs: 0n };
+      const written = await write(temporary, source, job, room, hooks);
+      if ("mtimeNs" in written) return { outcome: "changed", ...written };
       hooks.signal.throwIfAborted();
-      const final = join(directory, basename(job.key));
-      return await publish({ temporary, final, directory, ours, room, signal: hooks.signal }, job.condition);
+      const draft = { temporary, final, directory, ours: written, room, signal: hooks.signal };
+      outcome = await publish(draft, job.condition);
+      return outcome;
     } finally {
-      await discard(temporary);
+      if (outcome?.outcome !== "stored") await discard(temporary);
     }
   };
 }
@@ -122,7 +134,7 @@ async function syncFile(path: string): Promise<void> {
   }
 }
 
-/** A temporary file that has got its name, or was never made, is no longer there. */
+/** It may never have been made. */
 async function discard(temporary: string): Promise<void> {
   try {
     await unlink(temporary);

@@ -70,18 +70,14 @@ export async function realPathOf(path: string): Promise<string> {
   }
 }
 
-/** Refuses a destination inside its source, the reverse, and both the same. Takes real paths. */
-export function assertDisjoint(sourceReal: string, destinationReal: string): void {
-  const source = withSlash(sourceReal);
-  const destination = withSlash(destinationReal);
-  const relation = destination.startsWith(source) ? "inside" : source.startsWith(destination) ? "around" : null;
-  if (relation === null) return;
-  const where = source === destination ? "the same as" : relation;
-  throw new UploaderError(
-    "config_invalid",
-    `The destination "${destinationReal}" is ${where} the source "${sourceReal}".`,
-    { hint: "Choose a destination outside the source." },
-  );
+/** Refuses a destination inside its source, the reverse, and both the same; symlinks on the way do not hide it. */
+export async function assertDisjoint(source: string, destination: string): Promise<void> {
+  const [from, to] = [withSlash(await realPathOf(source)), withSlash(await realPathOf(destination))];
+  if (!to.startsWith(from) && !from.startsWith(to)) return;
+  const relation = from === to ? "the same as" : to.startsWith(from) ? "inside" : "around";
+  throw new UploaderError("config_invalid", `The destination "${destination}" is ${relation} the source "${source}".`, {
+    hint: "Choose a destination outside the source.",
+  });
 }
 
 const withSlash = (path: string) => (path.endsWith(sep) ? path : path + sep);

@@ -23,7 +23,7 @@ const maxHeadBytes = 64 * 1024;
 const maxBodyBytes = 16 * 1024 * 1024;
 const headEnd = Buffer.from("\r\n\r\n");
 
-const empty = Buffer.alloc(0);
+const empty: Buffer = Buffer.alloc(0);
 
 function bad(what: string): UploaderError {
   return new UploaderError("store_failed", `the store's answer is not HTTP: ${what}`, {
@@ -38,7 +38,7 @@ type Framing =
   | { kind: "until_close" };
 
 export function createAnswerReader(method: string): AnswerReader {
-  let held = empty;
+  let held: Buffer = empty;
   let head: Head | null = null;
   let framing: Framing = { kind: "none" };
   let complete = false;
@@ -85,7 +85,7 @@ export function createAnswerReader(method: string): AnswerReader {
           if (held.length > maxHeadBytes) throw bad("its head is too long");
           return false;
         }
-        const parsed = parseHead(held.latin1Slice(0, end));
+        const parsed = parseHead(held.toString("latin1", 0, end));
         rest = held.subarray(end + headEnd.length);
         held = empty;
         // 1xx answers only announce the real one.
@@ -106,7 +106,7 @@ export function createAnswerReader(method: string): AnswerReader {
       return { status: head.status, headers: head.headers, body: whole };
     },
     keepAlive() {
-      return complete && !surplus && head !== null && head.keepAlive && framing.kind !== "until_close";
+      return complete && !surplus && head?.keepAlive === true && framing.kind !== "until_close";
     },
   };
 }
@@ -131,7 +131,7 @@ function parseHead(text: string): Head {
     const earlier = headers[name];
     headers[name] = earlier === undefined ? value : `${earlier}, ${value}`;
   }
-  const connection = headers["connection"]?.toLowerCase() ?? "";
+  const connection = headers.connection?.toLowerCase() ?? "";
   const keepAlive = start[1] === "1" ? !connection.includes("close") : connection.includes("keep-alive");
   return { status: Number(start[2]), headers, keepAlive };
 }
@@ -191,7 +191,7 @@ function createChunkReader(): ChunkReader {
           continue;
         }
         const newline = bytes.indexOf(10, at);
-        line += bytes.latin1Slice(at, newline < 0 ? bytes.length : newline);
+        line += bytes.toString("latin1", at, newline < 0 ? bytes.length : newline);
         if (line.length > maxHeadBytes) throw bad("a chunk's size line is too long");
         if (newline < 0) return bytes.length;
         at = newline + 1;

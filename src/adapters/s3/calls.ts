@@ -171,7 +171,13 @@ export interface Completion {
   doubtful: boolean;
 }
 
-const completionRefusals = ["ConditionalRequestConflict", "InvalidPart", "InvalidPartOrder", "BadDigest", "InvalidRequest"];
+const completionRefusals = [
+  "ConditionalRequestConflict",
+  "InvalidPart",
+  "InvalidPartOrder",
+  "BadDigest",
+  "InvalidRequest",
+];
 
 /** Refusals that the caller decides about (404, 412 and the codes above) are in `answer`. */
 export async function completeUpload(
@@ -216,7 +222,12 @@ export async function completeUpload(
 }
 
 /** False when the store no longer knew it; `access_denied` is thrown like any failure. */
-export async function abortUpload(client: Client, key: string, uploadId: string, signal: AbortSignal): Promise<boolean> {
+export async function abortUpload(
+  client: Client,
+  key: string,
+  uploadId: string,
+  signal: AbortSignal,
+): Promise<boolean> {
   const { answer } = await client.call({
     method: "DELETE",
     key,

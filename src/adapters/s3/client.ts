@@ -61,9 +61,9 @@ const skewMs = 5 * 60_000;
 
 export function openClient(options: S3Options): Client {
   const { env, now, deadlines } = options;
-  const chosenRegion = options.region ?? env["AWS_REGION"] ?? env["AWS_DEFAULT_REGION"] ?? null;
+  const chosenRegion = options.region ?? env.AWS_REGION ?? env.AWS_DEFAULT_REGION ?? null;
   const sign = createSigner();
-  const ca = readBundle(env["AWS_CA_BUNDLE"]);
+  const ca = readBundle(env.AWS_CA_BUNDLE);
   const wires = new Map<string, Wire>();
   let region = chosenRegion ?? "us-east-1";
   let relocated = false;
@@ -194,7 +194,7 @@ function isFine(answer: Answer, call: Call, region: string): boolean {
 }
 
 function clockFailure(failure: Failure, answer: Answer, subject: string, nowMs: number): Failure {
-  const aheadMs = nowMs - Date.parse(answer.headers["date"] ?? "");
+  const aheadMs = nowMs - Date.parse(answer.headers.date ?? "");
   if (Math.abs(aheadMs) <= skewMs) {
     const error = new UploaderError("timed_out", `${subject}: the request took more than 15 minutes to arrive`, {
       hint: "the link is too slow for this many requests at once: lower the concurrency",

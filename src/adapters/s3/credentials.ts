@@ -21,7 +21,7 @@ const marginMs = 5 * 60_000;
 
 export function createCredentialSource(options: CredentialOptions): CredentialSource {
   const { env, now } = options;
-  const profile = options.profile ?? env["AWS_PROFILE"] ?? null;
+  const profile = options.profile ?? env.AWS_PROFILE ?? null;
   let held: Credentials | null = null;
   let asking: Promise<Credentials> | null = null;
 
@@ -78,14 +78,14 @@ export function createCredentialSource(options: CredentialOptions): CredentialSo
 
 /** The chain's first link. Reading it here spares the import of the SDK: 100 ms and 20 MB. */
 function fromEnv(env: Env): Credentials | null {
-  const accessKeyId = env["AWS_ACCESS_KEY_ID"];
-  const secretAccessKey = env["AWS_SECRET_ACCESS_KEY"];
+  const accessKeyId = env.AWS_ACCESS_KEY_ID;
+  const secretAccessKey = env.AWS_SECRET_ACCESS_KEY;
   if (!accessKeyId || !secretAccessKey) return null;
-  const expiration = env["AWS_CREDENTIAL_EXPIRATION"];
+  const expiration = env.AWS_CREDENTIAL_EXPIRATION;
   return {
     accessKeyId,
     secretAccessKey,
-    sessionToken: env["AWS_SESSION_TOKEN"] || undefined,
+    sessionToken: env.AWS_SESSION_TOKEN || undefined,
     expiration: expiration ? new Date(expiration) : undefined,
   };
 }

@@ -221,6 +221,6 @@ function retryAfterMs(answer: Answer): number | null {
   const text = answer.headers["retry-after"];
   if (text === undefined) return null;
   if (/^[0-9]+$/.test(text)) return Number(text) * 1000;
-  const untilMs = Date.parse(text) - Date.parse(answer.headers["date"] ?? "");
+  const untilMs = Date.parse(text) - Date.parse(answer.headers.date ?? "");
   return Number.isNaN(untilMs) ? null : Math.max(untilMs, 0);
 }

@@ -14,10 +14,10 @@ export interface Fingerprint {
   sizeBytes: number;
   /** Of the whole object, base64. */
   full(algorithm: ChecksumAlgorithm): Promise<string>;
-  /** Of the parts' checksums, `base64-parts`; null when the bytes did not go in parts, or not with this algorithm. */
-  composite(algorithm: ChecksumAlgorithm): string | null;
-  /** The ETags this object may have where ETags are MD5s, hex, lower case. */
-  etags(): Promise<string[]>;
+  /** Of the parts' checksums, `base64-parts`; null when our bytes would not go in that many parts. */
+  composite(algorithm: ChecksumAlgorithm, parts: number): Promise<string | null>;
+  /** Whether this is the ETag that our bytes get where ETags are MD5s: `md5`, or `md5-parts`; lower case. */
+  hasEtag(etag: string): Promise<boolean>;
 }
 
 export function headerOf(algorithm: ChecksumAlgorithm): string {
@@ -26,7 +26,7 @@ export function headerOf(algorithm: ChecksumAlgorithm): string {
 
 /** ETag as an opaque mark, without its quotes. */
 export function etagOf(answer: Answer): string | null {
-  return answer.headers["etag"]?.replace(/^"|"$/g, "") ?? null;
+  return answer.headers.etag?.replace(/^"|"$/g, "") ?? null;
 }
 
 /** The store's checksum of the object, the first that it names of those we can work out. */
@@ -57,18 +57,30 @@ export function versionOf(answer: Answer): string | null {
   return version === undefined || version === "null" ? null : version;
 }
 
-/** Whether what was found is our bytes: equality proves, and an ETag's inequality proves nothing but is all there is. */
-export async function proofByHead(found: FoundObject, mine: Fingerprint): Promise<Proof | null> {
-  if (found.sizeBytes !== mine.sizeBytes) return null;
+/**
+ * Whether what was found is our bytes. An equal ETag proves it; another one proves nothing (KMS, other part sizes),
+ * nor does a composite checksum of parts cut otherwise: "unknown".
+ */
+export async function judge(
+  found: FoundObject,
+  mine: Fingerprint,
+): Promise<"checksum_head" | "etag_md5" | "different" | "unknown"> {
+  if (found.sizeBytes !== mine.sizeBytes) return "different";
   const { checksum, etag } = found;
-  if (checksum?.type === "full") {
-    return (await mine.full(checksum.algorithm)) === checksum.value ? "checksum_head" : null;
+  if (checksum !== null) {
+    const parts = Number(/-([0-9]+)$/.exec(checksum.value)?.[1] ?? 0);
+    const { algorithm, type, value } = checksum;
+    const own = type === "full" ? await mine.full(algorithm) : await mine.composite(algorithm, parts);
+    if (own !== null) return own === value ? "checksum_head" : "different";
   }
-  if (checksum?.type === "composite" && mine.composite(checksum.algorithm) === checksum.value) return "checksum_head";
-  if (etag !== null && /^[0-9a-f]{32}(-[0-9]+)?$/i.test(etag)) {
-    return (await mine.etags()).includes(etag.toLowerCase()) ? "etag_md5" : null;
-  }
-  return null;
+  if (etag === null || !/^[0-9a-f]{32}(-[0-9]+)?$/i.test(etag)) return "unknown";
+  return (await mine.hasEtag(etag.toLowerCase())) ? "etag_md5" : "unknown";
+}
+
+/** The proof, when what was found is proven to be our bytes. */
+export async function proofByHead(found: FoundObject, mine: Fingerprint): Promise<Proof | null> {
+  const verdict = await judge(found, mine);
+  return verdict === "checksum_head" || verdict === "etag_md5" ? verdict : null;
 }
 
 export interface Sent {

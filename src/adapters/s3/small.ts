@@ -1,13 +1,14 @@
 /** Small files: read whole, sent in one conditional PUT, proven by its answer. */
 import { checksumOf, md5Hex } from "../../core/checksum.ts";
 import { UploaderError } from "../../core/errors.ts";
-import type { Condition, FoundObject, PutHooks, PutJob, PutOutcome } from "../../core/ports.ts";
+import type { Condition, PutHooks, PutJob, PutOutcome } from "../../core/ports.ts";
 import { headObject, refusals } from "./calls.ts";
 import type { Reply } from "./client.ts";
 import { type Context, conditionHeaders, objectHeaders, type Traits } from "./context.ts";
 import { failureOfAnswer } from "./failures.ts";
 import { etagOf, type Fingerprint, headerOf, proofByAnswer, proofByHead, unconfirmed, versionOf } from "./proof.ts";
 import { bodySizeBytes, readSmall } from "./source.ts";
+import { standsAfterRefusal, standsBefore } from "./standing.ts";
 
 export async function putSmall(context: Context, job: PutJob, hooks: PutHooks): Promise<PutOutcome> {
   const { body } = job;
@@ -40,16 +41,12 @@ function formsFor(traits: Traits, condition: Condition): Form[] {
   const may = (known: Traits["checksums"], wanted: boolean) => (wanted ? known !== "refused" : known !== "taken");
   const conditional = condition.if !== "always";
   return forms.filter(
-    (form) => may(traits.checksums, form.checksum) && (conditional ? may(traits.conditions, form.condition) : !form.condition),
+    (form) =>
+      may(traits.checksums, form.checksum) && (conditional ? may(traits.conditions, form.condition) : !form.condition),
   );
 }
 
-async function sendWhole(
-  context: Context,
-  job: PutJob,
-  bytes: Uint8Array,
-  hooks: PutHooks,
-): Promise<PutOutcome> {
+async function sendWhole(context: Context, job: PutJob, bytes: Uint8Array, hooks: PutHooks): Promise<PutOutcome> {
   const { traits, algorithm } = context;
   const checksum = checksumOf(algorithm, bytes);
   const headers = objectHeaders(job, context.options);
@@ -58,7 +55,8 @@ async function sendWhole(
   let refused: Reply | null = null;
   for (const form of formsFor(traits, condition)) {
     if (!form.condition && condition.if !== "always") {
-      const standing = await standsBefore(context, job, condition, fingerprintOf(bytes), hooks.signal);
+      const standing = await standsBefore(context, job.key, condition, fingerprintOf(bytes), hooks.signal);
+      if (standing === "unknown") throw unknowable(subject);
       if (standing !== null) return standing;
     }
     for (let damaged = 0; ; damaged++) {
@@ -77,7 +75,7 @@ async function sendWhole(
         onBytes: hooks.onBytes,
       });
       const { answer } = reply;
-      if (answer.status === 412) return await whatStands(context, job, fingerprintOf(bytes), hooks.signal);
+      if (answer.status === 412) return await standsAfterRefusal(context, job, fingerprintOf(bytes), hooks.signal);
       if (answer.status === 404) {
         const { error, storeCode } = failureOfAnswer(answer, subject, context.client.region());
         if (condition.if === "etag" && storeCode === "NoSuchKey") return { outcome: "conflict", found: null };
@@ -99,7 +97,8 @@ async function sendWhole(
       }
     }
   }
-  if (refused === null) throw new UploaderError("store_refused", `${subject}: the endpoint takes no form of this request`);
+  if (refused === null)
+    throw new UploaderError("store_refused", `${subject}: the endpoint takes no form of this request`);
   throw failureOfAnswer(refused.answer, subject, context.client.region()).error;
 }
 
@@ -139,58 +138,27 @@ function learn(context: Context, form: Form, condition: Condition): void {
   const { traits } = context;
   if (traits.checksums === "unknown") {
     traits.checksums = form.checksum ? "taken" : "refused";
-    if (!form.checksum) context.noticeOnce("the endpoint refuses checksum headers: signed payload hashes prove the bytes");
+    if (!form.checksum)
+      context.noticeOnce("the endpoint refuses checksum headers: signed payload hashes prove the bytes");
   }
   if (traits.conditions === "unknown" && condition.if !== "always") {
     traits.conditions = form.condition ? "taken" : "refused";
-    if (!form.condition) context.noticeOnce("the endpoint refuses conditional writes: keys are looked up before each PUT");
+    if (!form.condition)
+      context.noticeOnce("the endpoint refuses conditional writes: keys are looked up before each PUT");
   }
 }
 
-export function fingerprintOf(bytes: Uint8Array): Fingerprint {
+function fingerprintOf(bytes: Uint8Array): Fingerprint {
   return {
     sizeBytes: bytes.length,
     full: async (algorithm) => checksumOf(algorithm, bytes),
-    composite: () => null,
-    etags: async () => [md5Hex(bytes)],
+    composite: async () => null,
+    hasEtag: async (etag) => md5Hex(bytes) === etag,
   };
 }
 
-/** After a 412: our own bytes (an answer was lost, or another tool sent them), or someone else's. */
-export async function whatStands(
-  context: Context,
-  job: PutJob,
-  mine: Fingerprint,
-  signal: AbortSignal,
-): Promise<PutOutcome> {
-  const found = await headObject(context.client, job.key, signal);
-  if (found === "unknown") {
-    throw unconfirmed(`sending ${job.key}`, "an object is already there, and the store may not be asked which");
-  }
-  if (found === "absent") return { outcome: "conflict", found: null };
-  return (await asPresent(found, mine)) ?? { outcome: "conflict", found };
-}
-
-export async function asPresent(found: FoundObject, mine: Fingerprint): Promise<PutOutcome | null> {
-  const proof = await proofByHead(found, mine);
-  return proof === null ? null : { outcome: "present", object: { ...found, proof, requestId: null } };
-}
-
-/** Instead of a condition: what a HEAD says before writing. Null when the write may go on. */
-export async function standsBefore(
-  context: Context,
-  job: PutJob,
-  condition: Condition,
-  mine: Fingerprint,
-  signal: AbortSignal,
-): Promise<PutOutcome | null> {
-  const found = await headObject(context.client, job.key, signal);
-  if (found === "unknown") {
-    throw new UploaderError("store_refused", `sending ${job.key}: it cannot be known whether an object is already there`, {
-      hint: "the endpoint refuses conditional writes, so the policy must allow s3:GetObject",
-    });
-  }
-  if (found === "absent") return condition.if === "etag" ? { outcome: "conflict", found: null } : null;
-  if (condition.if === "etag" && found.etag === condition.etag) return null;
-  return (await asPresent(found, mine)) ?? { outcome: "conflict", found };
+function unknowable(subject: string): UploaderError {
+  return new UploaderError("store_refused", `${subject}: it cannot be known whether an object is already there`, {
+    hint: "the endpoint refuses conditional writes, so the policy must allow s3:GetObject",
+  });
 }

@@ -133,8 +133,8 @@ export function openWire(options: WireOptions): Wire {
     }
     const { exchange } = line;
     if (exchange === null) return;
-    if (error === null && exchange.reader.end()) return finish(line);
-    fail(line, error ?? Object.assign(new Error("the store closed the connection"), { code: "ECONNRESET" }));
+    if (error === null && exchange.reader.end()) finish(line);
+    else fail(line, error ?? Object.assign(new Error("the store closed the connection"), { code: "ECONNRESET" }));
   }
 
   async function openLine(): Promise<Line> {

@@ -53,7 +53,7 @@ function refuseOtherVersion(data: string, major: number): void {
 async function createCluster(paths: StatePaths, binaries: Binaries, user: ServerUser): Promise<void> {
   const prefix = `${basename(paths.data)}.new-`;
   for (const name of readdirSync(paths.root).filter((name) => name.startsWith(prefix))) {
-    rmSync(join(paths.root, name), { recursive: true, force: true });
+    rmSync(join(paths.root, name), { recursive: true, force: true, maxRetries: 10 });
   }
   refuseFullDisk(paths.root);
   const draft = mkdtempSync(join(paths.root, prefix));

@@ -1,5 +1,4 @@
 import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { closeSync, fstatSync, openSync } from "node:fs";
 import { addAbortSignal, type Readable } from "node:stream";
 import { text } from "node:stream/consumers";
@@ -37,7 +36,7 @@ export async function startKeeper({ paths, idleMs, env, signal }: KeeperStart): 
   });
   closeSync(log);
   child.unref();
-  const failed = once(child, "error", { signal }).then(([error]) => Promise.reject(error));
+  const failed = new Promise<never>((_, reject) => child.once("error", reject));
   const answer = await Promise.race([text(addAbortSignal(signal, child.stdio[3] as Readable)), failed]);
   return answer === "" ? { kind: "died", log: logTail(paths.log, logStart) } : (JSON.parse(answer) as KeeperReport);
 }

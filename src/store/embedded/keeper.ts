@@ -10,7 +10,7 @@ import { findServer, isReady, type Server, startServer, stopServer } from "./ser
 import { chooseServerUser } from "./server-user.ts";
 import { addressAt } from "./session.ts";
 import { closeSocketDirectory, openSocketDirectory } from "./socket-directory.ts";
-import { openStateDirectory, refuseNetworkFileSystem, type StatePaths, stateError } from "./state-directory.ts";
+import { openStateDirectory, refuseNetworkFileSystem, stateError } from "./state-directory.ts";
 
 process.title = "uploader-keeper";
 process.umask(0o022);

@@ -73,7 +73,9 @@ function expectedChecksum(call: Call, mode: PayloadMode, rules: BodyRules) {
   const announced = (call.headers["x-amz-trailer"] ?? "").toLowerCase().trim();
   const trailer = checksumAlgorithms.find((algorithm) => announced === checksumHeader(algorithm));
   if (mode.trailer && trailer === undefined) {
-    throw new Refusal("InvalidRequest", { message: "The value specified in the x-amz-trailer header is not supported." });
+    throw new Refusal("InvalidRequest", {
+      message: "The value specified in the x-amz-trailer header is not supported.",
+    });
   }
   const named = call.headers["x-amz-sdk-checksum-algorithm"];
   const algorithm = header?.algorithm ?? trailer;

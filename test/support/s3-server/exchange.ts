@@ -1,5 +1,6 @@
 import type { ReceivedBody } from "./body.ts";
 import type { Call } from "./call.ts";
+import type { ChecksumAlgorithm } from "./checksums.ts";
 import type { Refusal } from "./refusals.ts";
 import type { Blob } from "./storage.ts";
 import type { Bucket, World } from "./world.ts";
@@ -13,7 +14,8 @@ export interface Exchange {
   bucket(): Bucket;
   /** Has this key pair a further permission? */
   may(action: string): boolean;
-  receiveObject(): Promise<ReceivedBody>;
+  /** `defaultChecksum`: what to compute when the client sent none; else the server's own default. */
+  receiveObject(defaultChecksum?: ChecksumAlgorithm | null): Promise<ReceivedBody>;
   receiveDocument(): Promise<string>;
 }
 

@@ -42,10 +42,10 @@ export interface Journal {
 }
 
 export interface JournalWriter extends Journal {
-  open(entry: Omit<JournalEntry, "id">): JournalEntry;
+  enter(entry: Omit<JournalEntry, "id">): JournalEntry;
   /** Tells those who wait that an entry has changed. */
   changed(entry: JournalEntry): void;
-  close(entry: JournalEntry): void;
+  leave(entry: JournalEntry): void;
 }
 
 export function createJournal(maxEntries: number): JournalWriter {
@@ -87,7 +87,7 @@ export function createJournal(maxEntries: number): JournalWriter {
       counts = {};
       peakInFlight = inFlight;
     },
-    open(fields) {
+    enter(fields) {
       const entry = { ...fields, id: ++lastId };
       log.push(entry);
       // Cut in halves: shifting one entry at a time would copy the whole log on every request.
@@ -99,7 +99,7 @@ export function createJournal(maxEntries: number): JournalWriter {
       return entry;
     },
     changed: tell,
-    close(entry) {
+    leave(entry) {
       inFlight--;
       tell(entry);
     },

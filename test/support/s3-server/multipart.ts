@@ -1,14 +1,14 @@
+import { createHash } from "node:crypto";
 import {
   algorithmTable,
   type ChecksumAlgorithm,
+  type ChecksumType,
   checksumAlgorithm,
   checksumHeader,
-  type ChecksumType,
   claimedChecksum,
   joinChecksums,
 } from "./checksums.ts";
-import { createHash } from "node:crypto";
-import { emptyReply, type Exchange, type Handler, xmlReply } from "./exchange.ts";
+import { type Exchange, emptyReply, type Handler, xmlReply } from "./exchange.ts";
 import { checkWriteConditions, readObjectHead, usesKms, versionHeader } from "./object-head.ts";
 import { newVersionId } from "./objects.ts";
 import { Refusal } from "./refusals.ts";
@@ -69,13 +69,17 @@ const createMultipartUpload: Handler = (exchange) => {
   });
 };
 
-/** A part carries the checksum that Create announced, and none when it announced none. */
+/**
+ * A part carries the checksum that Create announced, and none when it announced none. Where that of the whole is
+ * computed from those of the parts (FULL_OBJECT) S3 fills in what the client left out.
+ */
 function checkPartAlgorithm(upload: Upload, exchange: Exchange): void {
   if (exchange.world.quirks.checksums === "ignore") return;
   const trailer = (exchange.call.headers["x-amz-trailer"] ?? "").replace("x-amz-checksum-", "");
   const actual = claimedChecksum(exchange.call.headers)?.algorithm ?? (trailer === "" ? null : trailer);
   const expected = upload.checksumAsked ? upload.checksumAlgorithm : null;
-  if (actual !== expected) {
+  const filledIn = actual === null && upload.checksumType === "FULL_OBJECT";
+  if (actual !== expected && !filledIn) {
     throw new Refusal("InvalidRequest", {
       message: `Checksum Type mismatch occurred, expected checksum Type: ${expected}, actual checksum Type: ${actual}`,
     });
@@ -88,10 +92,11 @@ const uploadPart: Handler = async (exchange) => {
   if (!Number.isInteger(partNumber) || partNumber < 1 || partNumber > maxParts) {
     throw new Refusal("InvalidArgument", { message: `Part number must be between 1 and ${maxParts}.` });
   }
-  checkPartAlgorithm(findUpload(exchange), exchange);
-  const body = await exchange.receiveObject();
-  // The upload may have been completed or aborted while the part was on its way.
   const upload = findUpload(exchange);
+  checkPartAlgorithm(upload, exchange);
+  const body = await exchange.receiveObject(upload.checksumAlgorithm);
+  // The upload may have been completed or aborted while the part was on its way.
+  findUpload(exchange);
   const part: StoredPart = {
     partNumber,
     blob: body.blob,
@@ -179,6 +184,11 @@ function checkWhole({ call }: Exchange, object: StoredObject): void {
   }
 }
 
+/** The parts that Complete names, in a form that can be compared. */
+function partsText(document: XmlNode): string {
+  return document.children.map((node) => `${childText(node, "PartNumber")}:${childText(node, "ETag")}`).join();
+}
+
 function completedReply(exchange: Exchange, object: StoredObject) {
   const { call } = exchange;
   const { checksum } = object;
@@ -201,7 +211,9 @@ const completeMultipartUpload: Handler = async (exchange) => {
   const document = parseXml(await exchange.receiveDocument());
   const uploadId = call.query.get("uploadId") ?? "";
   const earlier = world.completed.get(uploadId);
-  if (earlier && world.quirks.repeatedComplete === "same") return completedReply(exchange, earlier);
+  if (world.quirks.repeatedComplete === "same" && earlier?.parts === partsText(document)) {
+    return completedReply(exchange, earlier.object);
+  }
   const upload = findUpload(exchange);
   const parts = listedParts(document, upload, world.minPartBytes);
   const md5s = Buffer.concat(parts.map((part) => Buffer.from(part.md5, "hex")));
@@ -226,7 +238,7 @@ const completeMultipartUpload: Handler = async (exchange) => {
   checkWhole(exchange, object);
   checkWriteConditions(call, bucket, world.quirks, exchange.may("s3:GetObject"));
   bucket.uploads.delete(uploadId);
-  world.completed.set(uploadId, object);
+  world.completed.set(uploadId, { object, parts: partsText(document) });
   publish(bucket, object);
   return completedReply(exchange, object);
 };

@@ -1,5 +1,5 @@
 import { checksumAlgorithm } from "./checksums.ts";
-import { type BlobRange, emptyReply, type Exchange, type Handler, type Reply, xmlReply } from "./exchange.ts";
+import { type BlobRange, type Exchange, emptyReply, type Handler, type Reply, xmlReply } from "./exchange.ts";
 import {
   checkReadConditions,
   checkTags,

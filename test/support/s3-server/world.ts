@@ -71,8 +71,8 @@ export interface Quirks extends BodyRules {
   etags: "md5" | "opaque";
   /** `ignore-on-complete` as radosgw: If-None-Match and If-Match count on PUT only. */
   conditions: "honour" | "ignore-on-complete" | "ignore";
-  /** Answer to Complete for an upload that was completed before. */
-  repeatedComplete: "NoSuchUpload" | "same";
+  /** A second Complete with the same parts: `same` answer again as S3 does, or the upload is gone. */
+  repeatedComplete: "same" | "NoSuchUpload";
 }
 
 export interface World {
@@ -83,8 +83,8 @@ export interface World {
   storage: Storage;
   credentials: Map<string, Credential>;
   buckets: Map<string, Bucket>;
-  /** Answers to Complete by upload id, for `repeatedComplete: "same"`. */
-  completed: Map<string, StoredObject>;
+  /** By upload id: what a second Complete with the same document is told. */
+  completed: Map<string, { object: StoredObject; parts: string }>;
   now(): Date;
 }
 

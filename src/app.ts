@@ -1,0 +1,197 @@
+/** Where ports meet adapters: the only file that sees both sides. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Config } from "./config.ts";
+import { UploaderError } from "./core/errors.ts";
+import type { Emit } from "./core/events.ts";
+import type { Destination, SourceTree } from "./core/ports.ts";
+import type { Store, WorkerIdentity } from "./core/store.ts";
+import type { Context } from "./operations/context.ts";
+import type { Database } from "./store/database.ts";
+
+export interface World {
+  config: Config;
+  emit: Emit;
+  stopping: AbortSignal;
+  dropping: AbortSignal;
+}
+
+/** Ends early, without error, when the signal aborts. */
+const rest = (delayMs: number, signal: AbortSignal): Promise<void> =>
+  sleep(delayMs, undefined, { signal }).catch(() => undefined);
+
+export interface OpenedDatabase {
+  database: Database;
+  /** For psql of the same user; holds a password only when the user wrote one into the configuration. */
+  url(): Promise<string>;
+  description: string;
+}
+
+export async function openConnection({ config, emit, stopping }: World): Promise<OpenedDatabase> {
+  const { openDatabase } = await import("./store/database.ts");
+  const { databaseAddress } = await import("./database-address.ts");
+  const address = databaseAddress(config, stopping);
+  const database = openDatabase({
+    address: address.connect,
+    description: address.description,
+    maxConnections: 4,
+    now: Date.now,
+    random: Math.random,
+    signal: stopping,
+    onOutage(lost, error) {
+      emit({
+        type: "notice",
+        sessionId: null,
+        level: "info",
+        message: lost
+          ? `${error?.message ?? "the database is away"}; waiting for it, files on their way go on`
+          : "the database is back",
+      });
+    },
+  });
+  return { database, url: address.url, description: address.description };
+}
+
+export interface OpenedState {
+  store: Store;
+  database: Database;
+  me: WorkerIdentity;
+}
+
+/** The migrated state machine. */
+export async function openState(world: World): Promise<OpenedState> {
+  const { database } = await openConnection(world);
+  try {
+    const { migrate } = await import("./store/migrate.ts");
+    await migrate(database, world.config.database.schema);
+    return await stateOn(database, world);
+  } catch (error) {
+    await database.close();
+    throw error;
+  }
+}
+
+async function stateOn(database: Database, { config }: World): Promise<OpenedState> {
+  const { openStore } = await import("./store/store.ts");
+  const { ownIdentity, fateOf } = await import("./store/embedded/process-identity.ts");
+  const own = ownIdentity();
+  // A pid counts only within its boot and its pid namespace, so both go into one word.
+  const me: WorkerIdentity = {
+    host: own.host,
+    boot: `${own.boot} ${own.space}`,
+    pid: own.pid,
+    processStart: own.start,
+  };
+  const isAlive = ({ host, boot, pid, processStart }: WorkerIdentity): boolean | null => {
+    const [bootId, space] = [boot.slice(0, boot.indexOf(" ")), boot.slice(boot.indexOf(" ") + 1)];
+    const fate = fateOf({ host, boot: bootId, space, pid, start: processStart }, 0);
+    return fate === "alive" ? true : fate === "dead" ? false : null;
+  };
+  return { store: openStore(database, config.database.schema, isAlive), database, me };
+}
+
+/** For a dry run: the state when there is one, never made, started afresh or migrated. */
+export async function peekState(world: World): Promise<OpenedState | null> {
+  if (world.config.database.connection.kind === "embedded") {
+    const { stateDirectoryOf } = await import("./database-address.ts");
+    if (!existsSync(join(stateDirectoryOf(world.config), "database", "PG_VERSION"))) return null;
+  }
+  const { database } = await openConnection(world);
+  try {
+    const { schemaState } = await import("./store/migrate.ts");
+    if ((await schemaState(database, world.config.database.schema)) === "current")
+      return await stateOn(database, world);
+    await database.close();
+    return null;
+  } catch (error) {
+    await database.close();
+    throw error;
+  }
+}
+
+export function requireSource(config: Config): string {
+  if (config.source !== null) return config.source;
+  throw new UploaderError("usage", "no source is named", {
+    hint: 'uploader upload /media/SD01 s3://bucket/prefix, or "source" in the configuration',
+  });
+}
+
+export function requireDestination(config: Config): NonNullable<Config["destination"]> {
+  if (config.destination !== null) return config.destination;
+  throw new UploaderError("usage", "no destination is named", {
+    hint: 'uploader upload /media/SD01 s3://bucket/prefix, or "destination" in the configuration',
+  });
+}
+
+export async function openDestination({ config, emit }: World): Promise<Destination> {
+  const destination = requireDestination(config);
+  const onNotice = (message: string): void => emit({ type: "notice", sessionId: null, level: "info", message });
+  if (destination.kind === "folder") {
+    const { openFolderDestination } = await import("./adapters/folder.ts");
+    return openFolderDestination({
+      root: destination.path,
+      createRoot: true,
+      bytesInFlight: config.bytesInFlight,
+      onNotice,
+    });
+  }
+  const { openS3Destination, usualDeadlines } = await import("./adapters/s3.ts");
+  return openS3Destination({
+    bucket: destination.bucket,
+    ...config.s3,
+    forcePathStyle: config.s3.forcePathStyle ?? undefined,
+    checksum: config.checksum,
+    onNotice,
+    connections: concurrencyOf(config) + 4,
+    bytesInFlight: config.bytesInFlight,
+    now: Date.now,
+    random: Math.random,
+    deadlines: usualDeadlines,
+    env: process.env,
+  });
+}
+
+export async function openSource(config: Config, root: string): Promise<SourceTree> {
+  const { openSourceTree } = await import("./adapters/source-tree.ts");
+  const { stateDirectoryOf } = await import("./database-address.ts");
+  const excludePaths = [stateDirectoryOf(config)];
+  if (config.configPath) excludePaths.push(config.configPath);
+  return openSourceTree({ root, include: config.include, exclude: config.exclude, excludePaths });
+}
+
+/** "auto" starts here (design A6). */
+const autoConcurrency = 64;
+
+export const concurrencyOf = (config: Config): number =>
+  config.concurrency === "auto" ? autoConcurrency : config.concurrency;
+
+export function contextOf(
+  world: World,
+  parts: { state: OpenedState; destination: Destination; source: SourceTree; onChange: "fail" | "replace" },
+): Context {
+  const { config } = world;
+  const maxOutageMs = config.maxOutageMinutes * 60_000;
+  parts.state.database.setPatience(maxOutageMs);
+  return {
+    store: parts.state.store,
+    me: parts.state.me,
+    destination: parts.destination,
+    source: parts.source,
+    policy: {
+      attempts: config.attempts,
+      existing: config.existing,
+      onConflict: config.onConflict,
+      onChange: config.onChange ?? parts.onChange,
+      settleSeconds: config.sync.settleSeconds,
+      maxOutageMs,
+    },
+    now: () => performance.now(),
+    wallClock: Date.now,
+    random: Math.random,
+    sleep: rest,
+    emit: world.emit,
+    stopping: world.stopping,
+    dropping: world.dropping,
+  };
+}

@@ -1,0 +1,73 @@
+import type { Command } from "commander";
+import { redactConfig } from "../../config.ts";
+import { openFace } from "../face.ts";
+import { addConfigFlags, addGlobalFlags, givenConfigFlags, wholeNumber } from "../flags.ts";
+import { sessionOf } from "../session-argument.ts";
+
+interface RetryFlags {
+  rounds: number;
+  delay: number;
+  includePermanent?: boolean;
+}
+
+export function defineRetry(program: Command): void {
+  const command = program
+    .command("retry")
+    .argument("<session>", "a session's number, or: latest")
+    .summary("put failed files back and upload them")
+    .description("Puts a session's failed files back, attempts reset, and uploads them in parallel, in rounds.")
+    .option("--rounds <n>", "rounds at most", wholeNumber, 3)
+    .option("--delay <seconds>", "pause before the second round; doubled for every one after it", wholeNumber, 5)
+    .option("--include-permanent", "also files that no attempt could help before")
+    .addHelpText(
+      "before",
+      `Examples:
+  uploader retry latest
+  uploader retry 12 --include-permanent --rounds 1
+`,
+    );
+  addConfigFlags(addGlobalFlags(command), ["project", "concurrency", "attempts", "s3.profile", "database.url"]).action(
+    run,
+  );
+}
+
+async function run(argument: string, flags: RetryFlags, command: Command): Promise<void> {
+  const face = await openFace(command, givenConfigFlags(command));
+  const { config } = face.loaded;
+  const world = { config, emit: face.emit, stopping: face.stopping, dropping: face.dropping };
+  const app = await import("../../app.ts");
+  const { retry } = await import("../../operations/retry.ts");
+  const closing: (() => Promise<void>)[] = [];
+  try {
+    const to = await app.openDestination(world);
+    closing.push(() => to.close());
+    const state = await app.openState(world);
+    closing.push(() => state.store.close());
+    const session = await sessionOf(state.store, argument, config.project);
+    const tree = await app.openSource(config, session.source);
+    await to.check(face.stopping);
+    const summary = await retry(
+      app.contextOf(world, {
+        state,
+        destination: to,
+        source: tree,
+        onChange: session.command === "sync" ? "replace" : "fail",
+      }),
+      {
+        session,
+        config: redactConfig(config),
+        concurrency: app.concurrencyOf(config),
+        rounds: {
+          rounds: Math.max(1, flags.rounds),
+          delayMs: flags.delay * 1000,
+          includePermanent: flags.includePermanent === true,
+        },
+        stopSignal: face.stopSignal,
+      },
+    );
+    process.exitCode = summary.exitCode;
+  } finally {
+    for (const close of closing.reverse()) await close();
+    face.close();
+  }
+}

@@ -1,0 +1,229 @@
+import { type Command, Option } from "commander";
+import { type FileStatus, fileStates } from "../../core/states.ts";
+import type { CauseRow, FileRow, SessionRow, Store, WorkerRow } from "../../core/store.ts";
+import { type Face, openFace } from "../face.ts";
+import { addConfigFlags, addGlobalFlags, givenConfigFlags, wholeNumber } from "../flags.ts";
+import { bytes, count, duration, files, name, shorten, table } from "../format.ts";
+import { sessionOf } from "../session-argument.ts";
+
+const shown = ["project", "database.url", "database.schema"];
+
+export function defineStatusCommands(program: Command): void {
+  const status = program
+    .command("status")
+    .argument("[session]", "a session's number, or: latest", "latest")
+    .summary("what is known of a session")
+    .description("State, counts, who works on it, what failed and why, and what happens next. Works from any machine.")
+    .option("-f, --follow", "until the session is no longer in progress")
+    .addHelpText(
+      "before",
+      "Examples:\n  uploader status\n  uploader status 12 --follow\n  uploader status latest --json\n",
+    );
+  addConfigFlags(addGlobalFlags(status), shown).action(runStatus);
+
+  const sessions = program
+    .command("sessions")
+    .summary("list sessions, newest first")
+    .option("--limit <n>", "at most so many", wholeNumber, 20)
+    .option("--all", "of all projects")
+    .addHelpText("before", "Examples:\n  uploader sessions --all --limit 100\n");
+  addConfigFlags(addGlobalFlags(sessions), shown).action(runSessions);
+
+  const list = program
+    .command("files")
+    .argument("[session]", "a session's number, or: latest", "latest")
+    .summary("list a session's files with their state and cause")
+    .addOption(new Option("--status <status>", "only files in this state").choices(fileStates))
+    .option("--limit <n>", "at most so many (0: all)", wholeNumber, 0)
+    .addHelpText(
+      "before",
+      "Examples:\n  uploader files latest --status failed\n  uploader files 12 --json | jq .path\n",
+    );
+  addConfigFlags(addGlobalFlags(list), shown).action(runFiles);
+}
+
+async function withStore(command: Command, work: (store: Store, face: Face) => Promise<void>): Promise<void> {
+  const face = await openFace(command, givenConfigFlags(command));
+  const { openState } = await import("../../app.ts");
+  const { config } = face.loaded;
+  try {
+    const { store } = await openState({ config, emit: face.emit, stopping: face.stopping, dropping: face.dropping });
+    try {
+      await work(store, face);
+    } finally {
+      await store.close();
+    }
+  } finally {
+    face.close();
+  }
+}
+
+const followEveryMs = 1_000;
+
+async function runStatus(argument: string, flags: { follow?: boolean }, command: Command): Promise<void> {
+  await withStore(command, async (store, face) => {
+    let { id } = await sessionOf(store, argument, face.loaded.config.project);
+    let lines = 0;
+    for (;;) {
+      const row = (await store.session(id))!;
+      const [workers, causes] = await Promise.all([store.workers(row.id), store.causes(row.id)]);
+      id = row.id;
+      if (face.json) {
+        face.out(JSON.stringify({ ...publicSession(row), workers: workers.map(publicWorker), causes }));
+      } else {
+        const text = statusText(row, workers, causes, Date.now());
+        if (lines > 0 && process.stdout.isTTY) process.stdout.write(`\x1b[${lines}A\x1b[J`);
+        else if (lines > 0) face.out("");
+        lines = text.split("\n").length;
+        face.out(text);
+      }
+      if (!flags.follow || row.status !== "in_progress" || face.stopping.aborted) return;
+      if (!(await pause(followEveryMs, face.stopping))) return;
+    }
+  });
+}
+
+function pause(delayMs: number, signal: AbortSignal): Promise<boolean> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => resolve(true), delayMs);
+    signal.addEventListener(
+      "abort",
+      () => {
+        clearTimeout(timer);
+        resolve(false);
+      },
+      { once: true },
+    );
+  });
+}
+
+/** A row as scripts see it: every column, camelCase. */
+const publicSession = (row: SessionRow): Record<string, unknown> => ({ ...row, sessionId: row.id });
+const publicWorker = ({ id, host, pid, joined, live, startedAt, leaseUntil, concurrency, filesInHand }: WorkerRow) => ({
+  id,
+  host,
+  pid,
+  joined,
+  live,
+  startedAt,
+  leaseUntil,
+  concurrency,
+  filesInHand,
+});
+
+function statusText(row: SessionRow, workers: WorkerRow[], causes: CauseRow[], nowMs: number): string {
+  const left = row.filesPending + row.filesUploading;
+  const endMs = row.completedAt?.getTime() ?? nowMs;
+  const total = `${files(row.totalFiles)}, ${bytes(row.totalSizeBytes)}${row.scanFinishedAt === null ? " so far (scan not finished)" : ""}`;
+  const lines = [
+    `session ${row.id} (${row.command}, project ${row.project}): ${row.status.replaceAll("_", " ")}`,
+    `  from      ${name(row.source)}`,
+    `  to        ${row.destination}`,
+    `  started   ${row.startedAt.toISOString()}${row.completedAt ? `, completed ${row.completedAt.toISOString()}` : ""} (${duration(endMs - row.startedAt.getTime())})`,
+    `  selected  ${total}`,
+    `  already safe ${count(row.filesSafe)} | uploaded ${count(row.filesUploaded)} (${bytes(row.bytesUploaded)}) | skipped ${count(row.filesSkipped - row.filesSafe)} | failed ${count(row.filesFailed)} | left ${count(left)}`,
+  ];
+  if (row.errorMessage) lines.push(`  stopped by ${row.errorCode}: ${row.errorMessage}`);
+  for (const worker of workers) {
+    lines.push(
+      `  worker ${worker.id}: process ${worker.pid} on ${worker.host}, ${files(worker.filesInHand)} in hand, ${
+        worker.live ? "alive" : "silent: its files go to the next who looks"
+      }`,
+    );
+  }
+  const shownCauses = causes.filter((cause) => cause.errorCode !== null || cause.reason !== null);
+  if (shownCauses.length > 0) {
+    lines.push("  why:");
+    for (const cause of shownCauses.slice(0, 10)) {
+      const what = cause.errorCode ?? cause.reason;
+      const next =
+        cause.status === "pending" && cause.nextAttemptAt.getTime() > nowMs
+          ? `, next try ${cause.nextAttemptAt.toISOString()}`
+          : cause.permanent
+            ? ", no attempt can help"
+            : "";
+      lines.push(
+        `    ${count(cause.files)} ${cause.status} (${what}${next})${cause.errorMessage ? `: ${name(cause.errorMessage)}` : ""}`,
+      );
+    }
+  }
+  if (row.status === "in_progress" && !workers.some((worker) => worker.live)) {
+    lines.push("  nobody works on it: the same upload command goes on from here");
+  }
+  if (row.filesFailed > 0) lines.push(`  next: uploader files ${row.id} --status failed · uploader retry ${row.id}`);
+  return lines.join("\n");
+}
+
+async function runSessions(flags: { limit: number; all?: boolean }, command: Command): Promise<void> {
+  await withStore(command, async (store, face) => {
+    const { config, origins } = face.loaded;
+    // The project's name is a filter only when somebody chose it; a default from the destination is no choice.
+    const chosen = config.project !== null && origins.get("project") !== undefined && !flags.all;
+    const rows = await store.sessions(chosen ? config.project : null, flags.limit);
+    if (face.json) {
+      for (const row of rows) face.out(JSON.stringify(publicSession(row)));
+      return;
+    }
+    if (rows.length === 0) return face.out("no sessions yet");
+    face.out(
+      table(
+        ["session", "project", "command", "status", "files", "uploaded", "skipped", "failed", "started"],
+        rows.map((row) => [
+          row.id,
+          row.project,
+          row.command,
+          row.status.replaceAll("_", " "),
+          row.totalFiles,
+          row.filesUploaded,
+          row.filesSkipped,
+          row.filesFailed,
+          `${row.startedAt.toISOString().slice(0, 19)}Z`,
+        ]),
+      ),
+    );
+  });
+}
+
+const pageSize = 1000;
+
+async function runFiles(
+  argument: string,
+  flags: { status?: FileStatus; limit: number },
+  command: Command,
+): Promise<void> {
+  await withStore(command, async (store, face) => {
+    const session = await sessionOf(store, argument, face.loaded.config.project);
+    const width = process.stdout.isTTY ? (process.stdout.columns ?? 80) : Number.POSITIVE_INFINITY;
+    let after = 0;
+    let printed = 0;
+    for (;;) {
+      const room = flags.limit > 0 ? Math.min(pageSize, flags.limit - printed) : pageSize;
+      const rows = room > 0 ? await store.files(session.id, flags.status ?? null, after, room) : [];
+      for (const row of rows) face.out(face.json ? JSON.stringify(publicFile(row)) : fileLine(row, width));
+      printed += rows.length;
+      after = rows.at(-1)?.id ?? after;
+      if (rows.length < pageSize) break;
+    }
+    if (!face.json && printed === 0)
+      face.out(`no ${flags.status ? `${flags.status} ` : ""}files with a row in session ${session.id}`);
+    if (!face.json && session.filesSafe > 0 && !flags.status && !face.quiet) {
+      process.stderr.write(`${files(session.filesSafe)} were already safe and have no row\n`);
+    }
+  });
+}
+
+const publicFile = (row: FileRow): Record<string, unknown> => ({
+  ...row,
+  path: row.localPath,
+  key: row.s3Key,
+  size: row.fileSize,
+});
+
+function fileLine(row: FileRow, width: number): string {
+  const why = row.errorCode ? `${row.errorCode}: ${row.errorMessage ?? ""}` : (row.reason ?? "");
+  const permanent = row.permanent ? " (permanent)" : "";
+  const attempts = row.attempts > 0 ? `, ${row.attempts} ${row.attempts === 1 ? "attempt" : "attempts"}` : "";
+  const head = `${row.status.padEnd(9)} ${bytes(row.fileSize).padStart(10)}  `;
+  const tail = why === "" ? "" : `  [${name(why)}${permanent}${attempts}]`;
+  return `${head}${shorten(name(row.localPath), Math.max(20, width - head.length - tail.length))}${tail}`;
+}

@@ -1,0 +1,113 @@
+/** What every command has of its user: the configuration, where to write, and when to stop. */
+import type { Command } from "commander";
+import { type LoadedConfig, loadConfig } from "../config.ts";
+import type { Emit } from "../core/events.ts";
+import { createRenderer, mayDraw, type Renderer, type RenderOptions } from "./render.ts";
+
+/** How long work in hand may go on after the first signal. */
+const graceMs = 5_000;
+
+export interface Face {
+  loaded: LoadedConfig;
+  json: boolean;
+  quiet: boolean;
+  verbose: number;
+  emit: Emit;
+  out(text: string): void;
+  stopping: AbortSignal;
+  dropping: AbortSignal;
+  stopSignal(): "SIGINT" | "SIGTERM" | null;
+  close(): void;
+}
+
+export interface GlobalFlags {
+  config?: string;
+  json?: boolean;
+  quiet?: boolean;
+  verbose?: number;
+  progress?: boolean;
+  color?: boolean;
+  logFormat?: "text" | "json";
+}
+
+/** Flags that are no configuration keys; everything else a command accepts goes to the configuration by its path. */
+export async function openFace(command: Command, flags: Record<string, string | boolean | number> = {}): Promise<Face> {
+  const options = command.optsWithGlobals<GlobalFlags>();
+  const loaded = loadConfig({
+    flags,
+    configPath: options.config ?? null,
+    env: process.env,
+    cwd: process.cwd(),
+  });
+  const render: RenderOptions = {
+    stdout: process.stdout,
+    stderr: process.stderr,
+    json: options.json === true,
+    quiet: options.quiet === true,
+    verbose: options.verbose ?? 0,
+    progress: options.progress !== false,
+    color: colorWanted(options, process.env),
+    logFormat: options.logFormat ?? "text",
+    now: Date.now,
+  };
+  const block = mayDraw(render) ? (await import("./progress-block.ts")).openProgressBlock(process.stderr) : null;
+  const renderer: Renderer = createRenderer(render, block);
+  for (const message of loaded.notices) renderer.emit({ type: "notice", sessionId: null, level: "info", message });
+  const stop = listen(renderer.emit);
+  return {
+    loaded,
+    json: render.json,
+    quiet: render.quiet,
+    verbose: render.verbose,
+    emit: renderer.emit,
+    out: (text) => process.stdout.write(`${text}\n`),
+    stopping: stop.stopping,
+    dropping: stop.dropping,
+    stopSignal: stop.signal,
+    close() {
+      stop.end();
+      renderer.close();
+    },
+  };
+}
+
+function colorWanted(options: GlobalFlags, env: NodeJS.ProcessEnv): boolean {
+  if (options.color === false || env.NO_COLOR) return false;
+  if (env.FORCE_COLOR && env.FORCE_COLOR !== "0") return true;
+  return process.stderr.isTTY === true && env.TERM !== "dumb";
+}
+
+/** First signal: take no more work, let what runs finish for a moment. Second: at once; the state is safe anyway. */
+function listen(emit: Emit) {
+  const stopping = new AbortController();
+  const dropping = new AbortController();
+  let caught: "SIGINT" | "SIGTERM" | null = null;
+  let grace: NodeJS.Timeout | null = null;
+  const onSignal = (name: NodeJS.Signals): void => {
+    if (caught) {
+      process.stderr.write("stopped at once; the next run goes on from here\n");
+      process.exit(name === "SIGTERM" ? 143 : 130);
+    }
+    caught = name === "SIGTERM" ? "SIGTERM" : "SIGINT";
+    emit({
+      type: "notice",
+      sessionId: null,
+      level: "info",
+      message: "stopping: no new files, those on their way may finish (again to stop at once)",
+    });
+    stopping.abort();
+    grace = setTimeout(() => dropping.abort(), graceMs);
+  };
+  process.on("SIGINT", onSignal);
+  process.on("SIGTERM", onSignal);
+  return {
+    stopping: stopping.signal,
+    dropping: dropping.signal,
+    signal: () => caught,
+    end() {
+      if (grace) clearTimeout(grace);
+      process.off("SIGINT", onSignal);
+      process.off("SIGTERM", onSignal);
+    },
+  };
+}

@@ -1,0 +1,43 @@
+/** Flags that every command shares, and the way from a flag to the configuration key it names. */
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { describeFlags } from "../config.ts";
+
+export function addGlobalFlags(command: Command): Command {
+  return command
+    .option("-c, --config <file>", "configuration file (JSON)")
+    .option("--json", "one JSON object per line on stdout")
+    .option("-q, --quiet", "say nothing but errors and the end of a run that did not succeed")
+    .option("-v, --verbose", "say more; twice names every file", (_value, before: number) => before + 1, 0)
+    .option("--no-progress", "no progress display")
+    .option("--no-color", "no colour")
+    .addOption(new Option("--log-format <format>", "what is written to stderr").choices(["text", "json"]));
+}
+
+const attribute = (flag: string): string =>
+  flag.replace(/^--/, "").replace(/-([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
+
+/** Every configuration key as a flag; those of `shown` stand in the command's help, the rest work all the same. */
+export function addConfigFlags(command: Command, shown: readonly string[]): Command {
+  for (const spec of describeFlags()) {
+    const long = spec.flag.split(" ")[0]!;
+    const option = new Option([...spec.aliases, spec.flag].join(", "), spec.description);
+    option.hidden = !shown.includes(spec.path);
+    if (!command.options.some((known) => known.long === long)) command.addOption(option);
+  }
+  return command;
+}
+
+/** The configuration flags that were given, by their dotted path. */
+export function givenConfigFlags(command: Command): Record<string, string | boolean | number> {
+  const given: Record<string, string | boolean | number> = {};
+  for (const spec of describeFlags()) {
+    const name = attribute(spec.flag.split(" ")[0]!.replace(/^--no-/, "--"));
+    if (command.getOptionValueSource(name) === "cli") given[spec.path] = command.getOptionValue(name);
+  }
+  return given;
+}
+
+export function wholeNumber(text: string): number {
+  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError("a whole number is wanted.");
+  return Number(text);
+}

@@ -1,0 +1,216 @@
+import { words } from "./bytes.ts";
+import { type ClockReport, openClock } from "./clock.ts";
+import type { Note } from "./faults.ts";
+import { openFrames, type SyncMark } from "./frames.ts";
+import { type Header, readHeader } from "./header.ts";
+import { type Column, clockRules, type Layout, layoutOf, type Profile } from "./layout.ts";
+import type { Step, Values } from "./plan.ts";
+import { openSyncFit, type SyncLine } from "./sync-line.ts";
+import { startTime, type StartTime, ticksPerSecond, type TimeSource } from "./time-source.ts";
+
+export interface DecodeOptions {
+  profile?: Profile;
+  /** `raw`: channels as stored, time still in ms. Not for `cloud-sync`, which has both. */
+  values?: Values;
+  timeSource?: TimeSource;
+  /** Upper bound for a believable phone stamp. */
+  nowMs?: number;
+  /** Where the first record stands: at the header's time (as everybody has it), or the nearest time that fits its tick. */
+  anchor?: "pinned" | "nearest";
+  deviceName?: string;
+}
+
+export interface DecoderOptions extends DecodeOptions {
+  /** For messages. */
+  name?: string;
+  /** Indices of the columns to decode; all when absent. Time is always worked out. */
+  pick?: readonly number[];
+  /** Line of an earlier pass over the same file: with it, time is that of the master clock. */
+  sync?: SyncLine | null;
+  /** Last word on a run's times (in the layout's unit), in place. */
+  retime?: (times: Float64Array, count: number) => void;
+  /** Where a run's columns go, as `columns` (picked) and time; absent: buffers of the decoder, used again for every run. */
+  store?: (count: number) => { time: Float64Array; columns: Float64Array[] };
+}
+
+/** Columns of some consecutive records. Borrowed: valid until the next block is asked for. */
+export interface Block {
+  firstRecord: number;
+  count: number;
+  /** Time of each record in the layout's unit, whether picked or not. */
+  time: Float64Array;
+  /** The picked columns, each of length `count`. */
+  columns: readonly Float64Array[];
+}
+
+export interface DecodeReport extends ClockReport {
+  records: number;
+  /** Unix ms (device ms with source `device`) of the first and last record; `null` without records. */
+  startMs: number | null;
+  endMs: number | null;
+  /** Line through the sync measurements met on this pass. */
+  sync: SyncLine | null;
+  notes: readonly Note[];
+}
+
+export interface Decoder {
+  header: Header;
+  start: StartTime;
+  layout: Layout;
+  /** The picked columns. */
+  columns: readonly Column[];
+  /** Bytes after the header, in any portions; the chunk is not kept. */
+  push(chunk: Uint8Array): Generator<Block>;
+  /** What was met on the way; call it after the last chunk. */
+  finish(): DecodeReport;
+}
+
+/** Most records in one block: sixteen columns of it stay within a core's own cache. */
+export const blockRecords = 2048;
+
+/**
+ * Decodes one file piece by piece in constant memory.
+ *
+ * @param headerBytes the file's first 256 bytes (384 on Shimmer3R); more does no harm
+ * @throws UploaderError `recording_bad` when the header is none of ours or its records cannot be laid out
+ */
+export function openDecoder(headerBytes: Uint8Array, options: DecoderOptions = {}): Decoder {
+  const { profile = "vendor", values = "calibrated", name = "recording", sync = null, anchor = "pinned" } = options;
+  const isCloud = profile === "cloud-sync";
+  const header = readHeader(headerBytes, name);
+  const start = startTime(header, isCloud ? "phone" : (options.timeSource ?? "auto"), options.nowMs);
+  const { deviceName } = options;
+  const layout = layoutOf(header, { profile, values, deviceName, timeSource: start.source, isSynced: sync !== null }, name);
+  const tickBytes = isCloud ? 3 : header.tickBytes;
+  const hasSyncPrefix = header.hasSyncPrefix && !isCloud;
+  const { recordBytes } = layout;
+  const clock = openClock({ tickBytes, dividerTicks: header.dividerTicks, rule: clockRules[profile], startTicks: start.deviceTicks, anchor });
+  const frames = openFrames({ recordBytes, hasSyncPrefix, runRecords: blockRecords });
+  const fit = openSyncFit();
+  const pick = options.pick ?? layout.columns.map((_, index) => index);
+  const stage = openStage(layout, pick, options.store);
+  const unitsPerSecond = layout.timeUnit === "ms" ? 1000 : 1;
+  const originTicks = start.deviceTicks + start.toUnixTicks;
+  let records = 0;
+  let isEnded = false;
+  let first: number | null = null;
+  let last: number | null = null;
+  let marks: SyncMark[] = [];
+
+  /** Elapsed device ticks → time, in place. Division by a power of two is exact, so there is one rounding. */
+  const toTime = (ticks: Float64Array, count: number) => {
+    const offset = sync?.atStartTicks ?? 0;
+    const slope = sync?.slope ?? 0;
+    for (let row = 0; row < count; row++) {
+      const elapsed = ticks[row]!;
+      ticks[row] = ((originTicks + elapsed - offset - slope * elapsed) / ticksPerSecond) * unitsPerSecond;
+    }
+  };
+
+  const fitMarks = (elapsed: Float64Array, count: number) => {
+    marks.push(...frames.takeMarks());
+    const here = marks.filter(({ record }) => record < records + count);
+    for (const { record, offsetTicks } of here) fit.add(elapsed[record - records]!, offsetTicks);
+    marks = marks.slice(here.length);
+  };
+
+  return {
+    header,
+    start,
+    layout,
+    columns: pick.map((index) => layout.columns[index]!),
+    *push(chunk) {
+      for (const run of isEnded ? [] : frames.push(chunk)) {
+        const count = isCloud ? recordsBeforeBlank(run.bytes, recordBytes, run.count) : run.count;
+        if (count > 0) {
+          const { time, columns, targets } = stage(count);
+          clock.read(run.bytes, recordBytes, count, time);
+          if (hasSyncPrefix) fitMarks(time, count);
+          toTime(time, count);
+          options.retime?.(time, count);
+          for (const [index, step] of targets) readStep(layout.steps[index]!, run.bytes, recordBytes, count, step);
+          first ??= time[0]!;
+          last = time[count - 1]!;
+          yield { firstRecord: records, count, time, columns };
+          records += count;
+        }
+        // The older service takes a record of zeros for the end.
+        if (count < run.count) {
+          isEnded = true;
+          return;
+        }
+      }
+    },
+    finish() {
+      const clockReport = clock.report();
+      const toMs = (time: number | null) => (time === null ? null : (time * 1000) / unitsPerSecond);
+      const trailing = frames.trailingBytes();
+      const notes = [...start.notes, ...layout.notes, ...headerNotes(header), ...tickNotes(clockReport)];
+      if (trailing > 0 && !isEnded) {
+        const message = `the file ends ${trailing} bytes into a record of ${recordBytes}; they were left out`;
+        notes.push({ code: "partial_record", message });
+      }
+      if (records === 0) notes.push({ code: "no_records", message: "the file holds a header and no record" });
+      return { ...clockReport, records, startMs: toMs(first), endMs: toMs(last), sync: fit.line(), notes };
+    },
+  };
+}
+
+/** Hands out the arrays of a run: those of the caller or our own, and scratch for what a step makes besides. */
+function openStage(layout: Layout, pick: readonly number[], store: DecoderOptions["store"]) {
+  const needed = [...new Set(pick.flatMap((index) => sourceStep(layout, index)))].sort((a, b) => a - b);
+  const buffer = () => new Float64Array(blockRecords);
+  const ownTime = buffer();
+  const scratch = new Map(needed.map((step) => [step, layout.steps[step]!.signals.map(buffer)]));
+  return (count: number) => {
+    const given = store?.(count);
+    const time = given?.time ?? ownTime.subarray(0, count);
+    const targets = needed.map((step) => [step, [...scratch.get(step)!]] as const);
+    const byStep = new Map(targets);
+    const columns = pick.map((index, position) => {
+      const { source } = layout.columns[index]!;
+      if (source === "time") return time;
+      const columnsOfStep = byStep.get(source.step)!;
+      const column = given?.columns[position] ?? columnsOfStep[source.column]!.subarray(0, count);
+      columnsOfStep[source.column] = column;
+      return column;
+    });
+    return { time, columns, targets };
+  };
+}
+
+function sourceStep(layout: Layout, index: number): number[] {
+  const { source } = layout.columns[index]!;
+  return source === "time" ? [] : [source.step];
+}
+
+function readStep({ reads, convert }: Step, bytes: Uint8Array, recordBytes: number, count: number, columns: Float64Array[]) {
+  for (const { word, offset, column } of reads) words[word].read(bytes, offset, recordBytes, count, columns[column]!, 0);
+  convert?.(columns, 0, count);
+}
+
+function recordsBeforeBlank(bytes: Uint8Array, recordBytes: number, count: number): number {
+  for (let record = 0; record < count; record++) {
+    const at = record * recordBytes;
+    if (bytes[at] === 0 && bytes.subarray(at, at + recordBytes).every((byte) => byte === 0)) return record;
+  }
+  return count;
+}
+
+function headerNotes(header: Header): Note[] {
+  if (!header.hasTcxo) return [];
+  const message = "samples were timed by the temperature-compensated crystal (byte 17); 32768 Hz is assumed, no recording is known to check it";
+  return [{ code: "tcxo", message }];
+}
+
+/** What each kind of odd tick means, in words. */
+const tickMeanings = {
+  backward: "records step back in time; they keep their place, and no rollover is made of them",
+  duplicate: "records repeat the tick before them",
+  zero: "records carry tick 0 out of turn (slow card or cut power); their channels cannot be trusted, their time is the one before",
+} as const;
+
+function tickNotes({ counts }: ClockReport): Note[] {
+  const kinds = Object.entries(tickMeanings) as [keyof typeof tickMeanings, string][];
+  return kinds.filter(([kind]) => counts[kind] > 0).map(([kind, meaning]) => ({ code: `tick_${kind}`, message: `${counts[kind]} ${meaning}` }));
+}
