@@ -136,7 +136,8 @@ export async function openDestination({ config, emit }: World): Promise<Destinat
       onNotice,
     });
   }
-  const { openS3Destination, usualDeadlines } = await import("./adapters/s3.ts");
+  const { openS3Destination } = await import("./adapters/s3/destination.ts");
+  const { usualDeadlines } = await import("./adapters/s3/options.ts");
   return openS3Destination({
     bucket: destination.bucket,
     ...config.s3,

@@ -28,5 +28,6 @@ export function databaseAddress(config: Config, signal: AbortSignal): DatabaseAd
       description: "the embedded database",
     };
   }
-  throw new Error("not yet");
+  const { url } = connection;
+  return { connect: async () => ({ connectionString: url }), url: async () => url, description: "the database" };
 }

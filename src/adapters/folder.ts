@@ -42,7 +42,7 @@ export async function openFolderDestination(options: FolderOptions): Promise<Des
   const { fsync = true, nowMs = Date.now, random = Math.random, onNotice = () => {}, link: makeLink = link } = options;
   const root = await openFolderRoot(resolve(options.root), options.createRoot);
   const directories = openDirectories({ root: root.path, fsync, nowMs, ensureRoot: root.ensure });
-  const putSource = createPut({ directories, fsync, random, link: makeLink, onNotice });
+  const putSource = createPut({ directories, fsync, random, onNotice, link: makeLink, nowMs });
   const buffers = createBufferPool(options.bytesInFlight ?? 64 * copyBytes);
   const pace = createPace();
 

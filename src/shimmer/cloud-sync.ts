@@ -9,8 +9,7 @@ import type { Convert, Signal } from "./conversions.ts";
 import { badRecording } from "./faults.ts";
 import type { Header } from "./header.ts";
 import { type Calibration, calibrateInPlace, readBlock } from "./inertial.ts";
-import type { Layout, Source } from "./layout.ts";
-import type { Step } from "./plan.ts";
+import type { Layout, Source, Step } from "./plan.ts";
 import type { Flag } from "./sensors.ts";
 
 interface Row {

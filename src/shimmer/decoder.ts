@@ -3,8 +3,8 @@ import { type ClockReport, openClock } from "./clock.ts";
 import type { Note } from "./faults.ts";
 import { openFrames, type SyncMark } from "./frames.ts";
 import { type Header, readHeader } from "./header.ts";
-import { type Column, clockRules, type Layout, layoutOf, type Profile } from "./layout.ts";
-import type { Step, Values } from "./plan.ts";
+import { clockRules, layoutOf, type Profile } from "./layout.ts";
+import type { Column, Layout, Step, Values } from "./plan.ts";
 import { openSyncFit, type SyncLine } from "./sync-line.ts";
 import { startTime, type StartTime, ticksPerSecond, type TimeSource } from "./time-source.ts";
 
@@ -29,8 +29,8 @@ export interface DecoderOptions extends DecodeOptions {
   sync?: SyncLine | null;
   /** Last word on a run's times (in the layout's unit), in place. */
   retime?: (times: Float64Array, count: number) => void;
-  /** Where a run's columns go, as `columns` (picked) and time; absent: buffers of the decoder, used again for every run. */
-  store?: (count: number) => { time: Float64Array; columns: Float64Array[] };
+  /** Where the picked columns of the next `count` records go; absent: buffers of the decoder, used again for every block. */
+  store?: (count: number) => readonly Float64Array[];
 }
 
 /** Columns of some consecutive records. Borrowed: valid until the next block is asked for. */
@@ -43,7 +43,17 @@ export interface Block {
   columns: readonly Float64Array[];
 }
 
-export interface DecodeReport extends ClockReport {
+/** A pause in the recording; nothing was recorded in it, and nothing is made up. */
+export interface Gap {
+  /** First record after it. */
+  record: number;
+  /** Time of the record before it. */
+  startMs: number;
+  durationMs: number;
+}
+
+export interface DecodeReport extends Omit<ClockReport, "gaps"> {
+  gaps: readonly Gap[];
   records: number;
   /** Unix ms (device ms with source `device`) of the first and last record; `null` without records. */
   startMs: number | null;
@@ -89,29 +99,33 @@ export function openDecoder(headerBytes: Uint8Array, options: DecoderOptions = {
   const fit = openSyncFit();
   const pick = options.pick ?? layout.columns.map((_, index) => index);
   const stage = openStage(layout, pick, options.store);
-  const unitsPerSecond = layout.timeUnit === "ms" ? 1000 : 1;
-  const originTicks = start.deviceTicks + start.toUnixTicks;
   let records = 0;
   let isEnded = false;
   let first: number | null = null;
   let last: number | null = null;
   let marks: SyncMark[] = [];
 
-  /** Elapsed device ticks → time, in place. Division by a power of two is exact, so there is one rounding. */
-  const toTime = (ticks: Float64Array, count: number) => {
-    const offset = sync?.atStartTicks ?? 0;
-    const slope = sync?.slope ?? 0;
-    for (let row = 0; row < count; row++) {
-      const elapsed = ticks[row]!;
-      ticks[row] = ((originTicks + elapsed - offset - slope * elapsed) / ticksPerSecond) * unitsPerSecond;
-    }
-  };
+  const toTime = timeScale(start, sync, layout.timeUnit);
 
   const fitMarks = (elapsed: Float64Array, count: number) => {
     marks.push(...frames.takeMarks());
     const here = marks.filter(({ record }) => record < records + count);
     for (const { record, offsetTicks } of here) fit.add(elapsed[record - records]!, offsetTicks);
     marks = marks.slice(here.length);
+  };
+
+  // Not in the generator below: loops inside one are compiled much worse.
+  const decodeRun = (bytes: Uint8Array, count: number): Block => {
+    const { time, columns, targets } = stage(count);
+    clock.read(bytes, recordBytes, count, time);
+    if (hasSyncPrefix) fitMarks(time, count);
+    toTime(time, count);
+    options.retime?.(time, count);
+    for (const [index, step] of targets) readStep(layout.steps[index]!, bytes, recordBytes, count, step);
+    first ??= time[0]!;
+    last = time[count - 1]!;
+    records += count;
+    return { firstRecord: records - count, count, time, columns };
   };
 
   return {
@@ -122,28 +136,20 @@ export function openDecoder(headerBytes: Uint8Array, options: DecoderOptions = {
     *push(chunk) {
       for (const run of isEnded ? [] : frames.push(chunk)) {
         const count = isCloud ? recordsBeforeBlank(run.bytes, recordBytes, run.count) : run.count;
-        if (count > 0) {
-          const { time, columns, targets } = stage(count);
-          clock.read(run.bytes, recordBytes, count, time);
-          if (hasSyncPrefix) fitMarks(time, count);
-          toTime(time, count);
-          options.retime?.(time, count);
-          for (const [index, step] of targets) readStep(layout.steps[index]!, run.bytes, recordBytes, count, step);
-          first ??= time[0]!;
-          last = time[count - 1]!;
-          yield { firstRecord: records, count, time, columns };
-          records += count;
-        }
+        if (count > 0) yield decodeRun(run.bytes, count);
         // The older service takes a record of zeros for the end.
-        if (count < run.count) {
-          isEnded = true;
-          return;
-        }
+        isEnded = count < run.count;
+        if (isEnded) return;
       }
     },
     finish() {
       const clockReport = clock.report();
-      const toMs = (time: number | null) => (time === null ? null : (time * 1000) / unitsPerSecond);
+      const msPerUnit = layout.timeUnit === "ms" ? 1 : 1000;
+      const gaps = clockReport.gaps.map(({ record, fromTicks, ticks }) => {
+        const ends = new Float64Array([fromTicks, fromTicks + ticks]);
+        toTime(ends, 2);
+        return { record, startMs: ends[0]! * msPerUnit, durationMs: (ends[1]! - ends[0]!) * msPerUnit };
+      });
       const trailing = frames.trailingBytes();
       const notes = [...start.notes, ...layout.notes, ...headerNotes(header), ...tickNotes(clockReport)];
       if (trailing > 0 && !isEnded) {
@@ -151,31 +157,49 @@ export function openDecoder(headerBytes: Uint8Array, options: DecoderOptions = {
         notes.push({ code: "partial_record", message });
       }
       if (records === 0) notes.push({ code: "no_records", message: "the file holds a header and no record" });
-      return { ...clockReport, records, startMs: toMs(first), endMs: toMs(last), sync: fit.line(), notes };
+      const startMs = first === null ? null : first * msPerUnit;
+      const endMs = last === null ? null : last * msPerUnit;
+      return { ...clockReport, gaps, records, startMs, endMs, sync: fit.line(), notes };
     },
+  };
+}
+
+/**
+ * Elapsed device ticks → time, in place: (start + elapsed − sync line) / 32768, in ms or s (SF 6.1). Division by a
+ * power of two is exact, so there is one rounding.
+ */
+function timeScale({ deviceTicks, toUnixTicks }: StartTime, sync: SyncLine | null, unit: "ms" | "s") {
+  const origin = deviceTicks + toUnixTicks - (sync?.atStartTicks ?? 0);
+  const slope = sync?.slope ?? 0;
+  const unitsPerSecond = unit === "ms" ? 1000 : 1;
+  return (ticks: Float64Array, count: number) => {
+    for (let row = 0; row < count; row++) {
+      const elapsed = ticks[row]!;
+      ticks[row] = ((origin + elapsed - slope * elapsed) / ticksPerSecond) * unitsPerSecond;
+    }
   };
 }
 
 /** Hands out the arrays of a run: those of the caller or our own, and scratch for what a step makes besides. */
 function openStage(layout: Layout, pick: readonly number[], store: DecoderOptions["store"]) {
   const needed = [...new Set(pick.flatMap((index) => sourceStep(layout, index)))].sort((a, b) => a - b);
-  const buffer = () => new Float64Array(blockRecords);
+  const buffer = (): Float64Array => new Float64Array(blockRecords);
   const ownTime = buffer();
-  const scratch = new Map(needed.map((step) => [step, layout.steps[step]!.signals.map(buffer)]));
+  const scratch = new Map<number, Float64Array[]>(needed.map((step) => [step, layout.steps[step]!.signals.map(buffer)]));
   return (count: number) => {
     const given = store?.(count);
-    const time = given?.time ?? ownTime.subarray(0, count);
-    const targets = needed.map((step) => [step, [...scratch.get(step)!]] as const);
-    const byStep = new Map(targets);
+    const timeAt = pick.findIndex((index) => layout.columns[index]!.source === "time");
+    const time = given?.[timeAt] ?? ownTime.subarray(0, count);
+    const byStep = new Map(needed.map((step) => [step, [...scratch.get(step)!]]));
     const columns = pick.map((index, position) => {
       const { source } = layout.columns[index]!;
       if (source === "time") return time;
       const columnsOfStep = byStep.get(source.step)!;
-      const column = given?.columns[position] ?? columnsOfStep[source.column]!.subarray(0, count);
+      const column = given?.[position] ?? columnsOfStep[source.column]!.subarray(0, count);
       columnsOfStep[source.column] = column;
       return column;
     });
-    return { time, columns, targets };
+    return { time, columns, targets: byStep };
   };
 }
 

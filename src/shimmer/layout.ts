@@ -1,8 +1,7 @@
 import { cloudSyncLayout } from "./cloud-sync.ts";
 import type { ClockRule } from "./clock.ts";
-import type { Note } from "./faults.ts";
 import type { Header } from "./header.ts";
-import { planRecord, type Step, type Values } from "./plan.ts";
+import { type Layout, planRecord, type Values } from "./plan.ts";
 import type { TimeSource } from "./time-source.ts";
 
 /**
@@ -13,28 +12,6 @@ export const profiles = ["vendor", "consensys", "cloud-sync"] as const;
 export type Profile = (typeof profiles)[number];
 
 export const clockRules: Readonly<Record<Profile, ClockRule>> = { vendor: "true", consensys: "naive", "cloud-sync": "half" };
-
-/** One column of the result. */
-export interface Column {
-  /** As Consensys writes it, `Shimmer_E169_Accel_LN_X_CAL`; with `cloud-sync` the older service's key. */
-  name: string;
-  /** The name without device and CAL: `Accel_LN_X`. */
-  signal: string;
-  unit: string;
-  isCalibrated: boolean;
-}
-
-/** Where a column's values come from. */
-export type Source = "time" | { step: number; column: number };
-
-export interface Layout {
-  recordBytes: number;
-  steps: readonly Step[];
-  columns: readonly (Column & { source: Source })[];
-  /** Time columns count in these. */
-  timeUnit: "ms" | "s";
-  notes: readonly Note[];
-}
 
 export interface LayoutOptions {
   profile: Profile;

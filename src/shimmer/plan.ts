@@ -27,6 +27,28 @@ export interface Plan {
   notes: readonly Note[];
 }
 
+/** One column of the result. */
+export interface Column {
+  /** As Consensys writes it, `Shimmer_E169_Accel_LN_X_CAL`; with `cloud-sync` the older service's key. */
+  name: string;
+  /** The name without device and CAL: `Accel_LN_X`. */
+  signal: string;
+  unit: string;
+  isCalibrated: boolean;
+}
+
+/** Where a column's values come from. */
+export type Source = "time" | { step: number; column: number };
+
+export interface Layout {
+  recordBytes: number;
+  steps: readonly Step[];
+  columns: readonly (Column & { source: Source })[];
+  /** Time columns count in these. */
+  timeUnit: "ms" | "s";
+  notes: readonly Note[];
+}
+
 export type Values = "calibrated" | "raw";
 
 /** A sensor with the places of its signals in the record. */

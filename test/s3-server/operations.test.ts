@@ -279,7 +279,9 @@ describe("multipart through the SDK", () => {
   });
 
   it("lists parts and uploads in pages, and aborts", async () => {
-    const { UploadId } = await client.send(new CreateMultipartUploadCommand({ Bucket, Key: "open", ChecksumAlgorithm: "CRC32" }));
+    const { UploadId } = await client.send(
+      new CreateMultipartUploadCommand({ Bucket, Key: "open", ChecksumAlgorithm: "CRC32" }),
+    );
     await client.send(new CreateMultipartUploadCommand({ Bucket, Key: "open2" }));
     for (const PartNumber of [3, 1, 2]) {
       await client.send(new UploadPartCommand({ Bucket, Key: "open", UploadId, PartNumber, Body: `${PartNumber}` }));

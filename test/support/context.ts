@@ -1,9 +1,9 @@
 /** A context for operations: real store, real destination, real tree; time, chance and cancellation in the test's hand. */
 import { setTimeout as sleep } from "node:timers/promises";
+import { openSourceTree } from "../../src/adapters/source-tree.ts";
 import type { Event, SummaryEvent } from "../../src/core/events.ts";
 import type { Destination } from "../../src/core/ports.ts";
 import type { WorkerIdentity } from "../../src/core/store.ts";
-import { openSourceTree } from "../../src/adapters/source-tree.ts";
 import type { Context, Policy } from "../../src/operations/context.ts";
 import { upload } from "../../src/operations/upload.ts";
 import { type TestDatabase, worker } from "./database.ts";
@@ -84,7 +84,12 @@ export function runUpload(cx: TestContext, options: RunOptions = {}): Promise<Su
     work: {
       project: options.project ?? "reef",
       source: cx.source.root,
-      destination: { kind: cx.destination.kind, identity: cx.destination.identity, text: `${cx.destination.identity}/${prefix}`, prefix },
+      destination: {
+        kind: cx.destination.kind,
+        identity: cx.destination.identity,
+        text: `${cx.destination.identity}/${prefix}`,
+        prefix,
+      },
       command: "upload",
     },
     config: { project: "reef" },

@@ -1,61 +1,85 @@
 import { type FileHandle, open, stat, unlink } from "node:fs/promises";
+import { UploaderError } from "../../core/errors.ts";
 import { errnoOf } from "../errno.ts";
 import { writeFully } from "./content.ts";
 
 export type Link = (existing: string, added: string) => Promise<void>;
 
+export interface PublishTools {
+  link: Link;
+  nowMs: () => number;
+}
+
 /** How file systems without hard links (FAT, exFAT, some network shares) refuse one. */
-const linkless = ["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK"];
+const linkless = ["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"];
+
+/** A file being copied is written to all the time; one untouched for so long was left by a kill. */
+const stillCopyingMs = 60_000;
 
 /**
  * Gives a finished temporary file its final name, if that name is free; `false` when it is taken. Never overwrites.
- * Without hard links the content is copied into an exclusively created file; if we are killed in the middle of that,
- * the next call finds a beginning of its own content and adds the rest, which the caller sees as taken by itself.
+ * Without hard links the content is copied into an exclusively created file; when a kill cuts that short, a later call
+ * finds a beginning of its own content and adds the rest, which its caller then sees as taken by these very bytes.
  */
-export async function publishNew(temporary: string, final: string, link: Link, room: Buffer): Promise<boolean> {
+export async function publishNew(
+  temporary: string,
+  final: string,
+  room: Buffer,
+  { link, nowMs }: PublishTools,
+): Promise<boolean> {
   try {
     await link(temporary, final);
     return true;
   } catch (error) {
     const errno = errnoOf(error) ?? "";
-    if (errno === "EEXIST") {
-      if (await isCutShort(temporary, final, link, room)) await copyTail(temporary, final, "r+", room);
-      return false;
-    }
-    if (!linkless.includes(errno)) throw error;
+    if (errno !== "EEXIST" && !linkless.includes(errno)) throw error;
+    if (errno !== "EEXIST" && (await createNew(temporary, final, room))) return true;
   }
-  return createNew(temporary, final, room);
+  if (await isCutShort(temporary, final, room, link)) {
+    if (nowMs() - (await stat(final)).mtimeMs < stillCopyingMs) {
+      throw new UploaderError("key_busy", `${final} is being written by somebody, or was until a moment ago.`);
+    }
+    await withFile(final, "r+", (file) => copyRest(temporary, file, room));
+  }
+  return false;
 }
 
+/** Copies into a file that nobody else made; `false` when somebody did. */
 async function createNew(temporary: string, final: string, room: Buffer): Promise<boolean> {
+  let file: FileHandle;
   try {
-    await copyTail(temporary, final, "wx", room);
-    return true;
+    file = await open(final, "wx");
   } catch (error) {
     if (errnoOf(error) === "EEXIST") return false;
+    throw error;
+  }
+  try {
+    await copyRest(temporary, file, room);
+    return true;
+  } catch (error) {
     await unlink(final);
     throw error;
+  } finally {
+    await file.close();
   }
 }
 
-/** Appends to `final` what `temporary` has more, and makes it durable with the temporary file's times. */
-async function copyTail(temporary: string, final: string, flags: "wx" | "r+", room: Buffer): Promise<void> {
-  await withFile(temporary, "r", (from) =>
-    withFile(final, flags, async (to) => {
-      let position = (await to.stat()).size;
-      for (let got = -1; got !== 0; position += got) {
-        got = (await from.read(room, 0, room.length, position)).bytesRead;
-        await writeFully(to, room.subarray(0, got), position);
-      }
-      const { atime, mtime } = await from.stat();
-      await to.utimes(atime, mtime);
-      await to.sync();
-    }),
-  );
+/** Appends what `temporary` has more, with its times, and makes it durable. */
+async function copyRest(temporary: string, target: FileHandle, room: Buffer): Promise<void> {
+  await withFile(temporary, "r", async (source) => {
+    let position = (await target.stat()).size;
+    for (let got = -1; got !== 0; position += got) {
+      got = (await source.read(room, 0, room.length, position)).bytesRead;
+      await writeFully(target, room.subarray(0, got), position);
+    }
+    const { atime, mtime } = await source.stat();
+    await target.utimes(atime, mtime);
+    await target.sync();
+  });
 }
 
-/** Is `final` what a killed process left of this very content, on a file system without hard links? */
-async function isCutShort(temporary: string, final: string, link: Link, room: Buffer): Promise<boolean> {
+/** Is `final` a beginning of this very content, on a file system that lets a kill leave such? */
+async function isCutShort(temporary: string, final: string, room: Buffer, link: Link): Promise<boolean> {
   const standing = await stat(final);
   if (!standing.isFile() || standing.size >= (await stat(temporary)).size) return false;
   return !(await canLink(temporary, link)) && (await isBeginning(final, temporary, room));
@@ -80,9 +104,8 @@ async function isBeginning(short: string, long: string, room: Buffer): Promise<b
       for (let position = 0; ; ) {
         const { bytesRead } = await a.read(room, 0, half, position);
         if (bytesRead === 0) return true;
-        const other = await b.read(room, half, bytesRead, position);
-        const mine = room.subarray(0, bytesRead);
-        if (!mine.equals(room.subarray(half, half + other.bytesRead))) return false;
+        await b.read(room, half, bytesRead, position);
+        if (!room.subarray(0, bytesRead).equals(room.subarray(half, half + bytesRead))) return false;
         position += bytesRead;
       }
     }),

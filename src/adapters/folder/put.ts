@@ -7,14 +7,13 @@ import type { Moved, Source } from "../s3/source.ts";
 import { copySource, readObject } from "./content.ts";
 import { type Directories, parentKey } from "./directories.ts";
 import { blockedKey } from "./faults.ts";
-import { type Link, publishNew } from "./publish.ts";
+import { type PublishTools, publishNew } from "./publish.ts";
 import { temporaryName } from "./temporary.ts";
 
-export interface PutTools {
+export interface PutTools extends PublishTools {
   directories: Directories;
   fsync: boolean;
   random: () => number;
-  link: Link;
   onNotice: (message: string) => void;
 }
 
@@ -31,7 +30,7 @@ interface Draft {
 export type PutSource = (source: Source, job: PutJob, room: Buffer, hooks: PutHooks) => Promise<PutOutcome>;
 
 /** Stores a body under its key in three durable steps: its bytes, its name, its directory. Throws raw system errors. */
-export function createPut({ directories, fsync, random, link, onNotice }: PutTools): PutSource {
+export function createPut({ directories, fsync, random, onNotice, ...publishTools }: PutTools): PutSource {
   let keepsTimes = true;
 
   const stored = (object: FoundObject): StoredObject => ({
@@ -64,7 +63,7 @@ export function createPut({ directories, fsync, random, link, onNotice }: PutToo
   async function publish(draft: Draft, condition: Condition): Promise<PutOutcome> {
     if (condition.if === "always") return replace(draft);
     if (condition.if === "absent") {
-      const isNew = await publishNew(draft.temporary, draft.final, link, draft.room);
+      const isNew = await publishNew(draft.temporary, draft.final, draft.room, publishTools);
       if (!isNew) return compare(draft);
       await unlink(draft.temporary);
       return named(draft);

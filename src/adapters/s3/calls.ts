@@ -1,5 +1,4 @@
 /** The rare calls: what the bucket holds, and multipart uploads begun, listed, completed and aborted. */
-import { UploaderError } from "../../core/errors.ts";
 import {
   type Checksum,
   type ChecksumAlgorithm,
@@ -25,6 +24,16 @@ export interface ListedParts {
   type: Checksum["type"] | null;
 }
 
+/** A real answer to a PUT or a HEAD names the object's ETag. */
+export function hasEtag(answer: Answer): boolean {
+  return answer.headers.etag !== undefined;
+}
+
+function hasElement(name: string): (answer: Answer) => boolean {
+  const start = new RegExp(`<${name}[\\s>]`);
+  return (answer) => start.test(answer.body.toString("utf8"));
+}
+
 /** Names in XML: `ChecksumCRC32`, `ChecksumCRC64NVME`, `ChecksumSHA256`. */
 export function checksumElement(algorithm: ChecksumAlgorithm): string {
   return `Checksum${algorithm.toUpperCase()}`;
@@ -40,6 +49,7 @@ export async function headObject(
     key,
     headers: { "x-amz-checksum-mode": "ENABLED" },
     accept: [400, 403, 404, 405, 501],
+    isSuccess: hasEtag,
     subject: `asking for ${key}`,
     signal,
   });
@@ -64,6 +74,7 @@ export async function listObjects(
       ...(range.prefix === undefined ? {} : { prefix: range.prefix }),
     },
     accept: [403],
+    isSuccess: hasElement("ListBucketResult"),
     subject: "listing the bucket",
     signal,
   });
@@ -99,12 +110,12 @@ export async function createUpload(
     query: { uploads: "" },
     headers: { ...headers, ...(checksum === null ? {} : checksumHeaders(checksum)) },
     ...(checksum === null ? {} : { accept: refusals }),
+    isSuccess: hasElement("UploadId"),
     subject,
     signal,
   });
   if (answer.status >= 300) return "refused";
-  const uploadId = textOf(answer.body.toString("utf8"), "UploadId");
-  if (!uploadId) throw new UploaderError("store_failed", `${subject}: the store's answer names no upload`);
+  const uploadId = textOf(answer.body.toString("utf8"), "UploadId") ?? "";
   return { uploadId, checksumKept: answer.headers["x-amz-checksum-algorithm"] !== undefined };
 }
 
@@ -134,6 +145,7 @@ export async function listParts(
       key,
       query: { uploadId, "max-parts": "1000", ...(marker === "" ? {} : { "part-number-marker": marker }) },
       accept: [403, 404],
+      isSuccess: hasElement("ListPartsResult"),
       subject,
       signal,
     });
@@ -204,7 +216,7 @@ export async function completeUpload(
     accept: [404, 412, ...completionRefusals],
     subject: `completing ${key}`,
     signal,
-    doubt200: true,
+    isSuccess: hasElement("CompleteMultipartUploadResult"),
     // Putting thousands of parts together may take the store minutes.
     patience: 10,
   });
@@ -260,6 +272,7 @@ export async function listUploads(
       ...(prefix === "" ? {} : { prefix }),
       ...(after === null ? {} : { "key-marker": after.key, "upload-id-marker": after.uploadId }),
     },
+    isSuccess: hasElement("ListMultipartUploadsResult"),
     subject: "listing unfinished uploads",
     signal,
   });

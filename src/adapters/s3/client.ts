@@ -27,8 +27,11 @@ export interface Call {
   /** What is being done, for messages: "sending a.wav". */
   subject: string;
   signal: AbortSignal;
-  /** A 200 may carry `<Error>`, or nothing, and then means failure (Complete). */
-  doubt200?: boolean;
+  /**
+   * What a success looks like. Any other 2xx is a failure: Complete answers 200 with `<Error>`, and the page of some
+   * proxy or login portal is a 200 too.
+   */
+  isSuccess?: (answer: Answer) => boolean;
   /** Times the usual idle deadline, for answers that take the store long to work out. */
   patience?: number;
   onBytes?: (sentBytes: number) => void;
@@ -189,8 +192,7 @@ function isFine(answer: Answer, call: Call, region: string): boolean {
     if (call.accept === undefined || isElsewhere(answer, region)) return false;
     return call.accept.includes(answer.status) || call.accept.includes(storeCodeOf(answer));
   }
-  if (call.doubt200 !== true) return true;
-  return answer.body.length > 0 && textOf(answer.body.toString("utf8"), "Error") === null;
+  return call.isSuccess?.(answer) ?? true;
 }
 
 function clockFailure(failure: Failure, answer: Answer, subject: string, nowMs: number): Failure {

@@ -47,6 +47,7 @@ const elsewhere: Row = {
   says: "the bucket is in another region",
   hint: "set s3.region (or AWS_REGION) to the bucket's region",
 };
+const refused: Row = { code: "store_refused", remedy: "none", says: "the store refused the request" };
 const noBucket: Row = {
   code: "bucket_missing",
   remedy: "none",
@@ -87,6 +88,7 @@ const byStoreCode: Readonly<Record<string, Row>> = {
   AllAccessDisabled: denied,
   AccountProblem: denied,
   "KMS.DisabledException": denied,
+  NotImplemented: refused,
   NoSuchBucket: noBucket,
   PermanentRedirect: elsewhere,
   TemporaryRedirect: elsewhere,
@@ -117,13 +119,11 @@ const byStatus: Readonly<Record<number, Row>> = {
   425: busy,
   429: busy,
   500: failed,
+  501: refused,
   502: failed,
   503: busy,
   504: failed,
 };
-
-const otherServerError = failed;
-const otherRefusal: Row = { code: "store_refused", remedy: "none", says: "the store refused the request" };
 
 const unreachable: Row = {
   code: "store_unreachable",
@@ -181,7 +181,7 @@ export function failureOfAnswer(answer: Answer, subject: string, region: string)
   const row =
     (isElsewhere(answer, region) ? elsewhere : byStoreCode[storeCode]) ??
     byStatus[answer.status] ??
-    (answer.status >= 500 || answer.status < 300 ? otherServerError : otherRefusal);
+    (answer.status >= 500 || answer.status < 300 ? failed : refused);
   const details = answer.body.toString("utf8");
   const requestId = answer.headers["x-amz-request-id"] ?? textOf(details, "RequestId");
   const retryAfter = retryAfterMs(answer);

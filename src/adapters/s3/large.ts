@@ -77,7 +77,8 @@ function continued(context: Context, open: OpenUpload, job: PutJob, hooks: PutHo
     algorithm,
     checksumTypes: open.checksumAlgorithm === null ? [null] : likely,
     parts: new Map(),
-    partProof: "payload_signed",
+    // Rows do not say how their parts were proven: no claim beyond the weakest that it can have been.
+    partProof: context.options.unsignedPayload ? "etag_md5" : "payload_signed",
   };
 }
 
@@ -108,18 +109,18 @@ async function begin(context: Context, job: PutJob, hooks: PutHooks, source: Sou
     uploadId: created.uploadId,
     partSizeBytes,
     algorithm,
-    checksumTypes: [created.type],
+    checksumTypes: created.types,
     parts: new Map(),
-    partProof: "payload_signed",
+    partProof: "checksum_echoed",
   };
 }
 
-/** With the best form of checksum that the endpoint takes; `type` null where it keeps none. */
+/** With the best form of checksum that the endpoint takes; whether it keeps it shows later where it does not say. */
 async function create(
   context: Context,
   job: PutJob,
   signal: AbortSignal,
-): Promise<{ uploadId: string; type: Checksum["type"] | null }> {
+): Promise<{ uploadId: string; types: (Checksum["type"] | null)[] }> {
   const { client, traits, algorithm, options } = context;
   const headers = objectHeaders(job, options);
   for (let form = traits.multipart; ; form = form === "full" ? "composite" : "none") {
@@ -132,7 +133,7 @@ async function create(
       context.noticeOnce(`the endpoint refuses ${traits.multipart} checksums of multipart uploads: using ${form}`);
     }
     traits.multipart = form;
-    return { uploadId: created.uploadId, type: created.checksumKept ? type : null };
+    return { uploadId: created.uploadId, types: created.checksumKept ? [type] : [type, null] };
   }
 }
 

@@ -4,12 +4,12 @@ import { checksumOf, md5Hex } from "../../core/checksum.ts";
 import { UploaderError } from "../../core/errors.ts";
 import { partRange } from "../../core/part-size.ts";
 import type { Proof } from "../../core/ports.ts";
-import { refusals } from "./calls.ts";
+import { hasEtag, refusals } from "./calls.ts";
 import type { Reply } from "./client.ts";
 import type { Context } from "./context.ts";
 import { failureOfAnswer, storeCodeOf } from "./failures.ts";
 import { etagOf, headerOf, proofByAnswer, unconfirmed } from "./proof.ts";
-import { countOf, type Setback, type Upload } from "./upload.ts";
+import { countOf, type Setback, type Upload, weaker } from "./upload.ts";
 
 /** Sent this often when the store reports damage, before the file level takes over. */
 const sendsAtMost = 3;
@@ -68,7 +68,7 @@ async function sendPart(
     const checksum = checksumOf(upload.algorithm, bytes);
     const sent = await putPart(context, upload, partNumber, bytes, checksum, signal);
     if ("setback" in sent) return sent;
-    if (sent.proof === "etag_md5") upload.partProof = "etag_md5";
+    upload.partProof = weaker(upload.partProof, sent.proof);
     const part = { partNumber, sizeBytes, etag: sent.etag, checksum };
     await hooks.uploads.part(upload.uploadId, part);
     upload.parts.set(partNumber, part);
@@ -98,6 +98,7 @@ async function putPart(
       headers: upload.checksumTypes[0] === null ? {} : { [headerOf(algorithm)]: checksum },
       body: bytes,
       accept: ["NoSuchUpload", ...(upload.checksumTypes.length > 1 ? refusals : [])],
+      isSuccess: hasEtag,
       subject,
       signal,
       onBytes: hooks.onBytes,

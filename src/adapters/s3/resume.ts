@@ -30,7 +30,7 @@ export async function adoptParts(
   const listed = await listParts(context.client, job.key, upload.uploadId, algorithm, hooks.signal);
   if (listed === "gone") return "gone";
   const rows = new Map(remembered.map((part) => [part.partNumber, part]));
-  if (listed !== null) upload.checksumTypes = [listed.type];
+  if (listed !== null && listed.type !== null) upload.checksumTypes = [listed.type];
   const inStore = listed === null ? rows : new Map(listed.parts.map((part) => [part.partNumber, part]));
   for (let partNumber = 1; partNumber <= countOf(upload); partNumber++) {
     const held = inStore.get(partNumber);

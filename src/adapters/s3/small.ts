@@ -2,7 +2,7 @@
 import { checksumOf, md5Hex } from "../../core/checksum.ts";
 import { UploaderError } from "../../core/errors.ts";
 import type { Condition, PutHooks, PutJob, PutOutcome } from "../../core/ports.ts";
-import { headObject, refusals } from "./calls.ts";
+import { hasEtag, headObject, refusals } from "./calls.ts";
 import type { Reply } from "./client.ts";
 import { type Context, conditionHeaders, objectHeaders, type Traits } from "./context.ts";
 import { failureOfAnswer } from "./failures.ts";
@@ -70,6 +70,7 @@ async function sendWhole(context: Context, job: PutJob, bytes: Uint8Array, hooks
         },
         body: bytes,
         accept: [404, 412, ...refusals],
+        isSuccess: hasEtag,
         subject,
         signal: hooks.signal,
         onBytes: hooks.onBytes,

@@ -9,7 +9,15 @@ import {
   startChecksum,
 } from "../../core/checksum.ts";
 import { partCount, partRange, partSizeFor } from "../../core/part-size.ts";
-import type { Checksum, ChecksumAlgorithm, PutHooks, PutJob, StoredPart } from "../../core/ports.ts";
+import {
+  type Checksum,
+  type ChecksumAlgorithm,
+  type Proof,
+  type PutHooks,
+  type PutJob,
+  proofs,
+  type StoredPart,
+} from "../../core/ports.ts";
 import type { Context } from "./context.ts";
 import type { Fingerprint } from "./proof.ts";
 import type { Moved, Source } from "./source.ts";
@@ -26,8 +34,13 @@ export interface Upload {
   checksumTypes: (Checksum["type"] | null)[];
   /** Parts that the store is proven to hold. */
   readonly parts: Map<number, StoredPart>;
-  /** What proved the parts sent by this process, the weakest of them. */
-  partProof: "payload_signed" | "etag_md5";
+  /** The weakest of what proved the parts. */
+  partProof: Proof;
+}
+
+/** `proofs` is in order of strength. */
+export function weaker(a: Proof, b: Proof): Proof {
+  return proofs.indexOf(a) > proofs.indexOf(b) ? a : b;
 }
 
 /** A step that did not finish the file: the file moved; the store forgot the upload; the store wants it begun again. */

@@ -131,7 +131,7 @@ function hasName(): boolean {
   try {
     return userInfo().username !== "";
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return false;
+    if ((error as NodeJS.ErrnoException).code === "ERR_SYSTEM_ERROR") return false;
     throw error;
   }
 }

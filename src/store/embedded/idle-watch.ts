@@ -9,8 +9,8 @@ export interface IdleWatch {
   serverPid: number;
   idleMs: number;
   signal: AbortSignal;
-  /** Called with every look at the server. */
-  onLook(): void;
+  /** Asked at every look: false ends the watch. */
+  goOn(): boolean;
 }
 
 /** Sessions of others now, and sessions ever begun, so that a short one between two looks counts as well. */
@@ -18,15 +18,14 @@ const activity = `
   SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()),
          (SELECT sum(sessions) FROM pg_stat_database)`;
 
-/** Returns when the server has had no client for `idleMs`, is dead or out of reach, or the signal says so. */
-export async function watchUntilIdle({ address, serverPid, idleMs, signal, onLook }: IdleWatch): Promise<void> {
-  const lookMs = Math.min(2_000, Math.max(50, idleMs / 10));
+/** Returns when the server has had no client for `idleMs`, is dead or out of reach, or somebody says so. */
+export async function watchUntilIdle({ address, serverPid, idleMs, signal, goOn }: IdleWatch): Promise<void> {
+  const lookMs = Math.min(500, Math.max(50, idleMs / 10));
   let session: Session | null = null;
   let begunBefore: string | undefined;
   let quietSince = performance.now();
   // A logout takes away XDG_RUNTIME_DIR and a cleaner the temporary folder: then a new server must make a new socket.
-  while (!signal.aborted && isRunning(serverPid) && existsSync(socketFile(address.host))) {
-    onLook();
+  while (!signal.aborted && goOn() && isRunning(serverPid) && existsSync(socketFile(address.host))) {
     try {
       session ??= await openSession(address);
       const [[open, begun] = []] = await session.query(activity);

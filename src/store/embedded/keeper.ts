@@ -45,15 +45,18 @@ async function keep(lock: Lock): Promise<void> {
       serverPid: server.pid,
       idleMs: Number(idleMs),
       signal: stopping.signal,
-      onLook: () => {
-        lock.touch();
+      goOn() {
         boundLog();
+        // Without its lock file the state folder has been deleted, or taken from us.
+        return lock.touch();
       },
     });
   } finally {
-    const left = findServer(paths.data);
-    if (left !== null) await stopServer(left.pid);
-    if (server !== null) closeSocketDirectory(server.socketDirectory);
+    server = findServer(paths.data) ?? server;
+    if (server !== null) {
+      await stopServer(server);
+      closeSocketDirectory(server.socketDirectory);
+    }
     // Last of all: whoever sees the lock free may start a server.
     lock.release();
   }

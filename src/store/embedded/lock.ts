@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { linkSync, readFileSync, statSync, unlinkSync, utimesSync, writeFileSync } from "node:fs";
+import { existsSync, linkSync, readFileSync, rmSync, statSync, unlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { UploaderError } from "../../core/errors.ts";
 import { fateOf, ownIdentity, type ProcessIdentity } from "./process-identity.ts";
 
@@ -10,8 +10,8 @@ export interface LockRecord extends ProcessIdentity {
 
 export interface Lock {
   readonly record: LockRecord;
-  /** A sign of life for processes in other containers, which cannot see our pid. */
-  touch(): void;
+  /** A sign of life for processes in other containers, which cannot see our pid; false when the file is gone. */
+  touch(): boolean;
   release(): void;
 }
 
@@ -52,18 +52,22 @@ function bury(path: string, dead: LockRecord): boolean {
 function publish(path: string): Lock | null {
   const record: LockRecord = { ...ownIdentity(), token: randomBytes(8).toString("hex") };
   const draft = `${path}.${record.token}.new`;
-  writeFileSync(draft, `${JSON.stringify(record)}\n`, { flag: "wx", mode: 0o600, flush: true });
   try {
+    writeFileSync(draft, `${JSON.stringify(record)}\n`, { flag: "wx", mode: 0o600, flush: true });
     linkSync(draft, path);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "EEXIST") return null;
     throw error;
   } finally {
-    unlinkSync(draft);
+    rmSync(draft, { force: true });
   }
   return {
     record,
-    touch: () => utimesSync(path, new Date(), new Date()),
+    touch() {
+      if (!existsSync(path)) return false;
+      utimesSync(path, new Date(), new Date());
+      return true;
+    },
     release() {
       if (readLock(path)?.token === record.token) unlinkSync(path);
     },

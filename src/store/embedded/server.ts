@@ -44,10 +44,12 @@ export const serverEnv = (): NodeJS.ProcessEnv => ({ PATH: process.env.PATH, LC_
 /** The postmaster of this data directory, if one runs. */
 export function findServer(data: string): Server | null {
   const server = readServer(data);
-  if (server === null) return null;
-  // The pid may belong to anybody by now; only a postmaster started by a keeper names this socket folder.
-  return processCommand(server.pid)?.includes(server.socketDirectory || "postgres") ? server : null;
+  return server !== null && isAlive(server) ? server : null;
 }
+
+/** The pid may belong to anybody by now; only a postmaster started by a keeper names this socket folder. */
+const isAlive = ({ pid, socketDirectory }: Server): boolean =>
+  processCommand(pid)?.includes(socketDirectory || "postgres") ?? false;
 
 /** `postmaster.pid`, one fact a line: pid, data directory, start, port, socket folder, address, memory key, status. */
 export function readServer(data: string): Server | null {
@@ -100,15 +102,17 @@ export async function isReady(data: string, pid: number, signal: AbortSignal): P
 }
 
 /** Fast shutdown: transactions are rolled back, clients sent away, everything is on disk when this returns. */
-export async function stopServer(pid: number): Promise<void> {
-  if (isRunning(pid)) process.kill(pid, "SIGINT");
-  while (isRunning(pid)) await delay(10);
+export async function stopServer(server: Server): Promise<void> {
+  if (isAlive(server)) process.kill(server.pid, "SIGINT");
+  while (isAlive(server)) await delay(10);
 }
 
 /** Output goes to our own stderr, the log. Null when the program cannot be executed at all. */
 function spawnServer({ binaries, data, user, socketDirectory }: StartOptions): number | null {
   const folder = handOver(user, data);
-  const values = Object.entries({ ...settings, port: String(port), unix_socket_directories: socketDirectory });
+  // A list of names, where a comma parts them unless they are quoted.
+  const sockets = `"${socketDirectory.replaceAll('"', '""')}"`;
+  const values = Object.entries({ ...settings, port: String(port), unix_socket_directories: sockets });
   const child = spawn(
     binaries.postgres,
     ["-D", folder.name, ...values.flatMap(([name, value]) => ["-c", `${name}=${value}`])],

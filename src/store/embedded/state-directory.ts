@@ -38,9 +38,10 @@ export function defaultStateDirectory(env: NodeJS.ProcessEnv, uid = process.getu
 export function openStateDirectory(directory: string): StatePaths {
   const uid = process.getuid?.() ?? 0;
   try {
-    mkdirSync(directory, { recursive: true, mode: uid === 0 ? 0o711 : 0o700 });
+    makeFolder(directory, uid === 0 ? 0o711 : 0o700);
     const root = realpathSync(directory);
-    const owner = statSync(root).uid;
+    // With its slash at the end a file is ENOTDIR.
+    const { uid: owner } = statSync(`${root}/`);
     if (uid !== 0 && owner !== uid && owner !== 0) {
       throw new UploaderError(
         "database_refused",
@@ -68,7 +69,7 @@ const reasons: Record<string, string> = {
   EROFS: "the file system is read-only",
   ENOSPC: "no space left on the device",
   EDQUOT: "the disk quota is used up",
-  ENOTDIR: "a part of the path is a file",
+  ENOTDIR: "it, or a part of its path, is a file",
   EEXIST: "it is a file",
   ELOOP: "its symbolic links form a circle",
   ENAMETOOLONG: "the path is too long",
@@ -116,13 +117,24 @@ export function fileSystemType(mountinfo: string, path: string): string {
   return found.type;
 }
 
+function makeFolder(directory: string, mode: number): void {
+  if (existsSync(directory)) return;
+  mkdirSync(dirname(directory), { recursive: true, mode });
+  try {
+    mkdirSync(directory, { mode });
+  } catch (error) {
+    // Another process of ours was quicker.
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+  }
+}
+
 function homeOf(uid: number): string | null {
   try {
     const user = userInfo();
     return user.uid === uid ? user.homedir : null;
   } catch (error) {
     // A uid without an entry in passwd has no home.
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
+    if ((error as NodeJS.ErrnoException).code === "ERR_SYSTEM_ERROR") return null;
     throw error;
   }
 }

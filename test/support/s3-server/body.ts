@@ -102,7 +102,7 @@ function checkChecksum(algorithm: ChecksumAlgorithm, expected: string | undefine
 function checkContentMd5(contentMd5: string | undefined, md5: Buffer): void {
   if (contentMd5 === undefined) return;
   const expected = Buffer.from(contentMd5, "base64");
-  if (expected.length !== 16) throw new Refusal("InvalidDigest");
+  if (expected.length !== 16 || expected.toString("base64") !== contentMd5) throw new Refusal("InvalidDigest");
   if (!expected.equals(md5)) {
     throw new Refusal("BadDigest", { message: "The Content-MD5 you specified did not match what we received." });
   }

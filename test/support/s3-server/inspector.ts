@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Checksum } from "./checksums.ts";
 import { blobBytes } from "./storage.ts";
-import { findBucket, keysInOrder, publish, randomId, type Tag, type World } from "./world.ts";
+import { createBucket, findBucket, keysInOrder, publish, randomId, remove, type Tag, type World } from "./world.ts";
 
 /** An object as a test wants to see it. */
 export interface ObjectView {
@@ -44,6 +44,8 @@ export interface Inspector {
   plant(bucket: string, key: string, bytes: Uint8Array | string, headers?: Record<string, string>): void;
   /** Takes an object away. */
   uproot(bucket: string, key: string): void;
+  /** Takes away all objects and uploads and forgets how often keys were written. */
+  empty(bucket: string): void;
 }
 
 const metaPrefix = "x-amz-meta-";
@@ -119,10 +121,10 @@ export function createInspector(world: World): Inspector {
       if (before === undefined) bucket.writes.delete(key);
       else bucket.writes.set(key, before);
     },
-    uproot(bucketName, key) {
-      const bucket = findBucket(world, bucketName);
-      bucket.objects.delete(key);
-      bucket.sortedKeys = null;
+    uproot: (bucketName, key) => remove(findBucket(world, bucketName), key),
+    empty(bucketName) {
+      const { region, versioning } = findBucket(world, bucketName);
+      world.buckets.set(bucketName, createBucket(bucketName, region, versioning));
     },
   };
 }
