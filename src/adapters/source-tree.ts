@@ -132,12 +132,12 @@ async function enterNext(frame: Frame, batch: ScanBatch, selection: Selection): 
   }
 }
 
-/** The real path; of a path that does not exist yet, the real path of the folder it would be in. */
+/** The real path, as far as it can be resolved: the rest does not exist yet. */
 function resolveLinks(path: string): string {
   try {
     return realpathSync.native(path);
   } catch (error) {
-    if (errnoOf(error) !== "ENOENT" || dirname(path) === path) throw error;
+    if (errnoOf(error) === null || dirname(path) === path) throw error;
     return join(resolveLinks(dirname(path)), basename(path));
   }
 }

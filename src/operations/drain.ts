@@ -61,6 +61,13 @@ export async function drain(cx: Context, input: DrainInput): Promise<DrainResult
     failed.abort();
   };
 
+  /** Waits for the event, but no longer than the delay: a lost event costs time, not the run. */
+  const waitFor = async (event: Promise<void>, delayMs: number): Promise<void> => {
+    const over = new AbortController();
+    await Promise.race([event, cx.sleep(delayMs, AbortSignal.any([stopping, over.signal]))]);
+    over.abort();
+  };
+
   /** One sweep of the cursor; at its end either wait for what is to come or find that nothing is left. */
   const claimMore = async (): Promise<void> => {
     const files = await cx.store.claim(sessionId, lease.workerId, cursor, claimSize, input.maxLooks);
@@ -73,7 +80,7 @@ export async function drain(cx: Context, input: DrainInput): Promise<DrainResult
       return;
     }
     if (input.registering()) {
-      await Promise.race([input.registered(), cx.sleep(idleMs, stopping)]);
+      await waitFor(input.registered(), idleMs);
       return;
     }
     await settler.flush();
@@ -82,8 +89,15 @@ export async function drain(cx: Context, input: DrainInput): Promise<DrainResult
     notReady = due.notReady;
     if (due.delayMs === null && due.elsewhere === 0 && lease.inHand.size === 0) finished = true;
     else if (due.delayMs !== 0) {
-      const idle = cx.sleep(Math.min(due.delayMs ?? idleMs, idleMs), stopping);
-      await (inFlight === 0 ? idle : Promise.race([idle, new Promise<void>((resolve) => (quiet = resolve))]));
+      const delayMs = Math.min(due.delayMs ?? idleMs, idleMs);
+      if (inFlight === 0) await cx.sleep(delayMs, stopping);
+      else
+        await waitFor(
+          new Promise<void>((resolve) => {
+            quiet = resolve;
+          }),
+          delayMs,
+        );
     }
   };
 

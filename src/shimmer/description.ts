@@ -1,7 +1,6 @@
 import { versionText } from "./header.ts";
+import { recordedSensors } from "./plan.ts";
 import type { Recording } from "./recording.ts";
-import { isEnabled } from "./plan.ts";
-import { sensors } from "./sensors.ts";
 
 /** A recording's header and time span in plain words, for JSON. Times are ISO 8601 UTC, `null` where none is known. */
 export interface Description {
@@ -23,24 +22,17 @@ export interface Description {
   parts: string[];
 }
 
-export function describeHeader({ header, start, report, partNames, columns }: Recording): Description {
+export function describeHeader({ device, header, start, report, partNames }: Recording): Description {
   const { startMs, endMs, records } = report;
   const isDated = start.source !== "device" && !report.notes.some(({ code }) => code === "clock_unset");
-  const listed = new Set(header.channelIds);
   return {
-    device: columns[0]!.name.split("_").slice(0, 2).join("_"),
+    device,
     mac: header.mac,
     model: header.generation === "shimmer3r" ? "Shimmer3R" : "Shimmer3",
     firmware: `${header.firmware.kind} ${versionText(header.firmware.version)}`,
     board: header.board,
     daughterCard: header.card === null ? null : `SR${header.card.id}-${header.card.revision}-${header.card.special}`,
-    sensors: sensors
-      .filter((sensor) =>
-        header.generation === "shimmer3r"
-          ? sensor.shimmer3r?.some(([id], index) => listed.has(id) && (index > 0 || sensor.signals.length < 3))
-          : sensor.shimmer3 !== undefined && isEnabled(header, sensor),
-      )
-      .map(({ key }) => key),
+    sensors: recordedSensors(header, partNames[0]!),
     rateHz: header.rateHz,
     samples: records,
     start: isDated ? isoTime(startMs) : null,

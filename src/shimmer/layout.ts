@@ -1,6 +1,7 @@
 import { cloudSyncLayout } from "./cloud-sync.ts";
 import type { ClockRule } from "./clock.ts";
 import type { Header } from "./header.ts";
+import { deviceLabel } from "./names.ts";
 import { type Layout, planRecord, type Values } from "./plan.ts";
 import type { TimeSource } from "./time-source.ts";
 
@@ -33,7 +34,7 @@ const ours: ReadonlySet<string> = new Set(["GSR_Open"]);
 /** Time first, then by signal name (SF 10). */
 function vendorLayout(header: Header, options: LayoutOptions, name: string): Layout {
   const plan = planRecord(header, options.values, name);
-  const device = options.deviceName ?? `Shimmer_${header.mac.replaceAll(":", "").slice(-4)}`;
+  const device = deviceLabel(header, options.deviceName);
   const columns = plan.steps.flatMap(({ signals }, step) =>
     signals.map((signal, column) => ({
       name: `${device}_${signal.name}_${signal.isCalibrated ? "CAL" : "UNCAL"}`,

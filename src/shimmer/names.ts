@@ -1,5 +1,4 @@
-import type { Header } from "./header.ts";
-import { headerAt } from "./header.ts";
+import { type Header, headerAt } from "./header.ts";
 import type { Flag, Sensor } from "./sensors.ts";
 
 /** Derived-channel bits of bytes 40-42 that rename an ADC channel (SF 2.3, 10). Only names change. */
@@ -24,6 +23,11 @@ const shimmer3rNames: Readonly<Record<string, readonly string[]>> = {
   intA1: ["Int_Exp_A3"],
   accelWr: ["LIS2DW12_ACC_X", "LIS2DW12_ACC_Y", "LIS2DW12_ACC_Z"],
 };
+
+/** What names begin with: the user's name for the device, else `Shimmer_` and the last four digits of the MAC. */
+export function deviceLabel(header: Header, deviceName: string | undefined): string {
+  return deviceName ?? `Shimmer_${header.mac.replaceAll(":", "").slice(-4)}`;
+}
 
 /** The signal names of one sensor under this header, in the order of `sensor.signals` (SF 10). */
 export function signalNames(header: Header, sensor: Sensor): readonly string[] {

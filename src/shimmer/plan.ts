@@ -3,7 +3,6 @@ import { type Convert, type Converter, converterOf, rawConverter, type Signal } 
 import { badRecording, type Note } from "./faults.ts";
 import { prefixBytes, recordsPerBlock } from "./frames.ts";
 import { type Header, headerAt } from "./header.ts";
-import { signalNames } from "./names.ts";
 import { type Flag, type Sensor, sensors } from "./sensors.ts";
 
 /** One read of a step: the word at `offset` of each record goes into the step's column `column`. */
@@ -140,7 +139,7 @@ function exgOfStatus(wide: Sensor, header: Header): Sensor {
   return !listed(wide) && listed(narrow) ? narrow : wide;
 }
 
-export function isEnabled(header: Header, { on, unless }: Sensor): boolean {
+function isEnabled(header: Header, { on, unless }: Sensor): boolean {
   return isSet(header, on) && (unless === undefined || !isSet(header, unless));
 }
 
@@ -163,11 +162,8 @@ function onlyRead(converter: Converter, reads: readonly Read[]): Step {
   };
 }
 
-/** Raw names of a header's channels in record order: what the record holds, whatever becomes of it. */
-export function channelNames(header: Header, name: string): string[] {
+/** Keys of the sensors in the record. */
+export function recordedSensors(header: Header, name: string): string[] {
   const { placed } = header.generation === "shimmer3r" ? placeByList(header, name) : placeByBits(header);
-  return placed
-    .flatMap(({ sensor, reads }) => reads.map(({ offset, column }) => ({ offset, signal: signalNames(header, sensor)[column]! })))
-    .sort((a, b) => a.offset - b.offset)
-    .map(({ signal }) => signal);
+  return placed.map(({ sensor }) => sensor.key);
 }

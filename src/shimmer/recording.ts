@@ -4,6 +4,7 @@ import type { OddTick } from "./clock.ts";
 import { type Block, type DecodeOptions, type Decoder, type DecodeReport, type DecoderOptions, type Gap, openDecoder } from "./decoder.ts";
 import { badRecording, type Note } from "./faults.ts";
 import { type Header, headerSize, longHeaderBytes } from "./header.ts";
+import { deviceLabel } from "./names.ts";
 import type { Column } from "./plan.ts";
 import { chooseColumns } from "./selection.ts";
 import type { StartTime, TimeSource } from "./time-source.ts";
@@ -36,6 +37,8 @@ export interface RecordingReport {
 }
 
 export interface Recording {
+  /** `deviceName`, else `Shimmer_` and the last four digits of the MAC. */
+  device: string;
   /** Of the first part. */
   header: Header;
   start: StartTime;
@@ -97,6 +100,7 @@ export function openRecording(parts: readonly Part[], options: RecordingOptions 
   const everything = columns.map((_, index) => index);
 
   return {
+    device: deviceLabel(first.header, options.deviceName),
     header: first.header,
     start: first.start,
     columns,

@@ -135,6 +135,7 @@ describe("a folder as destination", () => {
     it("is no file", async () => {
       makeTree(folder.path, { archive: "I am a file" });
       await expect(open()).rejects.toEqual(code("bucket_missing", /is a file/));
+      await expect(open({ root: join(root, "below") })).rejects.toEqual(code("bucket_missing", /is a file/));
     });
 
     it("that went away is not made again: an unmounted disk must not fill the disk below it", async () => {
@@ -269,6 +270,22 @@ describe("a folder as destination", () => {
       expect(found).toEqual({ sizeBytes: 10, etag: null, checksum: null, versionId: null });
       expect(await destination.compare(bytes(10), found!, signal)).toBe("unknown");
       expect(await destination.compare(bytes(11), found!, signal)).toBe("different");
+    });
+
+    it("are not copied any further once the run is told to stop", async () => {
+      const stop = new AbortController();
+      let sentBytes = 0;
+      const onBytes = (count: number) => {
+        sentBytes += count;
+        stop.abort();
+      };
+      const job = { fileId: 1, key: "a", body: bytes(3_000_000), condition: { if: "absent" }, metadata: {} } as const;
+      const hooks = { signal: stop.signal, uploads: plainUploadMemory(), onBytes };
+      await expect((await open()).put({ ...job, contentType: null }, hooks)).rejects.toMatchObject({
+        name: "AbortError",
+      });
+      expect(sentBytes).toBeLessThan(1_000_000);
+      expect(filesBelow(root)).toEqual([]);
     });
 
     it("need no fsync for measurements, but then prove less", async () => {

@@ -3,6 +3,7 @@ import { basename, dirname, join, sep } from "node:path";
 import { UploaderError } from "../../core/errors.ts";
 import { errnoOf } from "../errno.ts";
 import { syncDirectory } from "./directories.ts";
+import { folderFault } from "./faults.ts";
 
 /** The destination's own folder: where it is, and whether it is still the one we began with. */
 export interface FolderRoot {
@@ -14,7 +15,7 @@ export interface FolderRoot {
 }
 
 export async function openFolderRoot(folder: string, createRoot: boolean): Promise<FolderRoot> {
-  const path = await realPathOf(folder);
+  const path = await realPathOf(folder).catch((error) => refuse(folder, error));
   let wasThere = false;
   let wasMount = false;
 
@@ -50,9 +51,13 @@ async function statsOf(path: string) {
   try {
     return await stat(path);
   } catch (error) {
-    if (errnoOf(error) === "ENOENT") return null;
-    throw error;
+    return errnoOf(error) === "ENOENT" ? null : refuse(path, error);
   }
+}
+
+/** About the root itself a file in the way is no matter of keys. */
+function refuse(path: string, error: unknown): never {
+  throw errnoOf(error) === "ENOTDIR" ? notAFolder(path) : folderFault(path, error);
 }
 
 /** The nearest folder at or above `path` that exists. */
@@ -88,7 +93,7 @@ const missing = (path: string) =>
   });
 
 const notAFolder = (path: string) =>
-  new UploaderError("bucket_missing", `The destination "${path}" is a file, not a folder.`, {
+  new UploaderError("bucket_missing", `The destination "${path}" is a file, or below one, not a folder.`, {
     hint: "Give the path of a folder.",
   });
 

@@ -1,6 +1,5 @@
 /** What can be known about the bucket without writing: reachability, credentials, region, clock, permissions. */
 
-import { UploaderError } from "../../core/errors.ts";
 import type { DestinationReport } from "../../core/ports.ts";
 import { listObjects } from "./calls.ts";
 import type { Client } from "./client.ts";
@@ -16,11 +15,11 @@ export async function checkBucket(
   signal: AbortSignal,
 ): Promise<DestinationReport> {
   const notices: string[] = [];
-  // 403 proves nothing: a policy with s3:PutObject alone is enough to upload.
+  // Answers to HEAD have no body: whatever stands in the way is named by the listing, which says why.
   const { answer } = await client.call({
     method: "HEAD",
     key: null,
-    accept: [403],
+    accept: [400, 403, 404],
     subject: `looking for the bucket ${bucket}`,
     signal,
   });
@@ -28,14 +27,10 @@ export async function checkBucket(
   if (Math.abs(skewMs) > noticeableSkewMs) {
     notices.push(`this machine's clock is ${Math.round(Math.abs(skewMs) / 1000)} s ${skewMs > 0 ? "ahead" : "behind"}`);
   }
-  const listed = await listObjects(client, { maxKeys: 1 }, signal).catch((error: unknown) => {
-    if (error instanceof UploaderError && error.code === "access_denied") return null;
-    throw error;
-  });
-  if (answer.status === 403 && listed === null) {
-    notices.push("the bucket may not be looked at (403): the first upload will show whether writing is permitted");
-  } else if (listed === null) {
-    notices.push("listing is not permitted: objects that others uploaded are noticed one by one");
+  const listed = await listObjects(client, { maxKeys: 1 }, signal);
+  // A policy with s3:PutObject alone is enough to upload, so 403 proves nothing.
+  if (listed === null) {
+    notices.push("the bucket may not be listed (403): the first upload will show whether writing is permitted");
   }
   return { description: `bucket ${bucket} at ${where}, region ${client.region()}`, canList: listed !== null, notices };
 }

@@ -271,7 +271,9 @@ export function openWire(options: WireOptions): Wire {
         return await sent;
       } catch (error) {
         // A kept-alive connection that the server closed just then: not the store's fault, so no attempt is lost.
-        const stale = reused && exchange?.answerBytes === 0 && isReset(error) && !send.signal.aborted;
+        // Not for POST: whoever completes an upload must hear that an answer may have been lost.
+        const stale =
+          reused && request.method !== "POST" && exchange?.answerBytes === 0 && isReset(error) && !send.signal.aborted;
         if (!stale) throw error;
         return await exchangeOn(await takeLine(send.signal, true), request, send);
       }

@@ -40,8 +40,8 @@ function kindOf(entry: Dirent | Dirent<Buffer>): Entry["kind"] {
 /** Node reads a byte that is not UTF-8 as U+FFFD, which no longer opens the file: such a directory is read again as bytes. */
 async function readNames(disk: DiskPath): Promise<(Dirent | Dirent<Buffer>)[]> {
   const entries = await readdir(disk, { withFileTypes: true });
-  const isOdd = typeof disk !== "string" || entries.some((entry) => entry.name.includes("\ufffd"));
-  return isOdd ? readdir(disk, { withFileTypes: true, encoding: "buffer" }) : entries;
+  if (entries.every((entry) => !entry.name.includes("\ufffd"))) return entries;
+  return readdir(disk, { withFileTypes: true, encoding: "buffer" });
 }
 
 function nameOf(disk: string | Buffer): Pick<Entry, "name" | "disk" | "key"> {

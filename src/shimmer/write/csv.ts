@@ -1,5 +1,5 @@
 import type { Recording } from "../recording.ts";
-import { longestNumber, openNumberText } from "./number-text.ts";
+import { longestNumber, writeNumber } from "./number-text.ts";
 
 const tab = 9;
 const carriageReturn = 13;
@@ -17,7 +17,6 @@ export function* writeCsv(recording: Recording): Generator<Uint8Array> {
 
   const rowBytes = columns.length * (longestNumber + 1) + 2;
   const out = new Uint8Array(2 ** 20 + rowBytes);
-  const writeRows = openRowWriter();
   let end = 0;
   for (const block of recording.blocks()) {
     for (let row = 0; row < block.count; ) {
@@ -33,18 +32,15 @@ export function* writeCsv(recording: Recording): Generator<Uint8Array> {
   if (end > 0) yield out.subarray(0, end);
 }
 
-function openRowWriter() {
-  const number = openNumberText();
-  return (columns: readonly Float64Array[], from: number, to: number, out: Uint8Array, at: number): number => {
-    let end = at;
-    for (let row = from; row < to; row++) {
-      for (let column = 0; column < columns.length; column++) {
-        end = number.write(columns[column]![row]!, out, end);
-        out[end++] = tab;
-      }
-      out[end++] = carriageReturn;
-      out[end++] = lineFeed;
+function writeRows(columns: readonly Float64Array[], from: number, to: number, out: Uint8Array, at: number): number {
+  let end = at;
+  for (let row = from; row < to; row++) {
+    for (let column = 0; column < columns.length; column++) {
+      end = writeNumber(columns[column]![row]!, out, end);
+      out[end++] = tab;
     }
-    return end;
-  };
+    out[end++] = carriageReturn;
+    out[end++] = lineFeed;
+  }
+  return end;
 }

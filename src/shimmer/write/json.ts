@@ -2,10 +2,11 @@ import { cloudChannels } from "../cloud-sync.ts";
 import { describeHeader } from "../description.ts";
 import type { Recording } from "../recording.ts";
 import { columnwise } from "./columnwise.ts";
-import { longestNumber, openNumberText } from "./number-text.ts";
+import { longestNumber, writeNumber } from "./number-text.ts";
 
 const comma = 44;
 const chunkBytes = 2 ** 20;
+const noNumber = new TextEncoder().encode("null");
 
 export interface JsonOptions {
   /** `cloud-sync`: offset of the local time in `timestampReadable`, ms, at a Unix time in ms. UTC when absent. */
@@ -93,12 +94,16 @@ export function readable(seconds: number, utcOffsetMs: (unixMs: number) => numbe
 
 /** Values between commas, in chunks of about 1 MiB. */
 function openValueWriter() {
-  const number = openNumberText("null");
   const out = new Uint8Array(chunkBytes + longestNumber + 1);
   const fill = (values: Float64Array, from: number, to: number): number => {
     let end = 0;
     for (let i = from; i < to; i++) {
-      end = number.write(values[i]!, out, end);
+      const value = values[i]!;
+      if (Number.isFinite(value)) end = writeNumber(value, out, end);
+      else {
+        out.set(noNumber, end);
+        end += noNumber.length;
+      }
       out[end++] = comma;
     }
     return end;

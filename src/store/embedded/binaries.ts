@@ -77,7 +77,7 @@ function findPackage(): Package {
 }
 
 /** False when a link is missing and cannot be made here. */
-function linkLibraries(native: string, links: Package["links"]): boolean {
+export function linkLibraries(native: string, links: Package["links"]): boolean {
   for (const { source, target } of links) {
     const path = join(native, target);
     if (existsSync(path)) continue;

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { closeSync, readFileSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { UploaderError } from "../../core/errors.ts";
 import type { Binaries } from "./binaries.ts";
@@ -47,9 +47,9 @@ export function findServer(data: string): Server | null {
   return server !== null && isAlive(server) ? server : null;
 }
 
-/** The pid may belong to anybody by now; only a postmaster started by a keeper names this socket folder. */
+/** The pid may belong to anybody by now; only a postmaster started by a keeper names this socket folder (in ASCII). */
 const isAlive = ({ pid, socketDirectory }: Server): boolean =>
-  processCommand(pid)?.includes(socketDirectory || "postgres") ?? false;
+  processCommand(pid)?.includes(basename(socketDirectory) || "postgres") ?? false;
 
 /** `postmaster.pid`, one fact a line: pid, data directory, start, port, socket folder, address, memory key, status. */
 export function readServer(data: string): Server | null {
@@ -74,20 +74,22 @@ export interface StartOptions {
 /** Starts a postmaster and waits until it takes connections, as long as crash recovery may take. */
 export async function startServer(options: StartOptions): Promise<Server> {
   const { data, socketDirectory, signal } = options;
-  // After a crash, backends of the old postmaster may hold its shared memory until their query ends.
-  let attemptsLeft = readServer(data) === null ? 1 : 50;
+  // After a crash, backends of the old postmaster may hold its shared memory until their query ends: 30 s for that.
+  let attemptsLeft = readServer(data) === null ? 1 : 100;
   // Nobody runs here, we hold the lock; but Postgres would believe a stale pid that is somebody else's by now.
   const socket = socketFile(socketDirectory);
   for (const stale of [join(data, "postmaster.pid"), socket, `${socket}.lock`]) rmSync(stale, { force: true });
-  for (;;) {
+  for (; attemptsLeft > 0; attemptsLeft -= 1) {
     const pid = spawnServer(options);
-    if (pid === null || (await isReady(data, pid, signal))) break;
-    attemptsLeft -= 1;
-    if (attemptsLeft === 0) break;
-    await delay(200, undefined, { signal });
+    if (pid === null) break;
+    try {
+      if (await isReady(data, pid, signal)) return { pid, socketDirectory, ready: true };
+    } catch (error) {
+      await stopServer({ pid, socketDirectory, ready: false });
+      throw error;
+    }
+    if (attemptsLeft > 1) await delay(300, undefined, { signal });
   }
-  const server = findServer(data);
-  if (server?.ready) return server;
   throw new UploaderError("database_unreachable", `The bundled PostgreSQL does not start on ${data}`);
 }
 

@@ -29,7 +29,7 @@ export function defaultStateDirectory(env: NodeJS.ProcessEnv, uid = process.getu
   if (env.XDG_STATE_HOME && isAbsolute(env.XDG_STATE_HOME)) return join(env.XDG_STATE_HOME, "uploader");
   if (uid === 0) return rootPlace;
   const home = env.HOME || homeOf(uid);
-  const state = home && isAbsolute(home) ? join(home, ".local/state/uploader") : null;
+  const state = home && isAbsolute(home) && existsSync(home) ? join(home, ".local/state/uploader") : null;
   if (state !== null && isWritable(state)) return state;
   return join(existsSync("/var/tmp") ? "/var/tmp" : tmpdir(), `uploader-${uid}`);
 }
@@ -91,11 +91,13 @@ export function stateError(directory: string, error: unknown): unknown {
 const networkFileSystem =
   /^(nfs\d?|cifs|smbfs|smb\d|9p|afs|ceph|glusterfs|lustre|gpfs|beegfs|orangefs|pvfs2|ncpfs|coda|davfs|fuse\.(sshfs|s3fs|rclone|gcsfuse|glusterfs|ceph|davfs2?|juicefs|goofys|mount-s3|curlftpfs|smbnetfs|mfs|moosefs|seaweedfs))$/;
 
+export const isNetworkFileSystem = (type: string): boolean => networkFileSystem.test(type);
+
 /** Refuses a state folder on a network file system (Linux only; elsewhere there is no table of mounts to read). */
 export function refuseNetworkFileSystem(root: string): void {
   if (process.platform !== "linux") return;
   const type = fileSystemType(readFileSync("/proc/self/mountinfo", "utf8"), root);
-  if (!networkFileSystem.test(type)) return;
+  if (!isNetworkFileSystem(type)) return;
   throw new UploaderError("database_refused", `The state folder ${root} is on a network file system (${type})`, {
     hint: `Set UPLOADER_STATE_DIR to a folder on a local disk, ${databaseUrlHint}`,
   });

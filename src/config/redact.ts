@@ -1,0 +1,30 @@
+/** Secrets leave the program nowhere: what is shown, stored or quoted goes through here. */
+
+const stars = (text: string): string => "*".repeat(text.length);
+
+/** A line of a configuration file for an error message: secrets become stars, and nothing moves. */
+export function maskLine(line: string): string {
+  return line
+    .replace(
+      /("[^"]*(?:password|passwd|secret|token|api_?key|access_?key)[^"]*"?\s*:\s*"?)([^",}\s][^",}]*)/gi,
+      (_, key: string, secret: string) => key + stars(secret),
+    )
+    .replace(/(:\/\/[^/@\s"]*:)([^@\s"]+)(?=@)/g, (_, head: string, secret: string) => head + stars(secret))
+    .replace(/([?&][\w.-]+=)([^&\s"]+)/g, (_, head: string, secret: string) => head + stars(secret));
+}
+
+/** Query parameters of a connection string that say where and how, not with what secret. */
+const openParameters = new Set(
+  "host port user dbname sslmode sslrootcert sslcert sslkey application_name connect_timeout schema".split(" "),
+);
+
+/** A URL without its password and without the values of its query, which may be tokens. */
+export function redactUrl(url: string): string {
+  if (!URL.canParse(url)) return url.includes("@") || url.includes("?") ? "(hidden)" : url;
+  const parsed = new URL(url);
+  if (parsed.password !== "") parsed.password = "***";
+  for (const name of [...parsed.searchParams.keys()]) {
+    if (!openParameters.has(name)) parsed.searchParams.set(name, "***");
+  }
+  return parsed.password === "" && parsed.search === new URL(url).search ? url : parsed.href;
+}
