@@ -1,6 +1,13 @@
 -- The state machine of projects, sessions and files (docs/state-machine.md).
 -- :"schema" is the schema of the configuration; in psql: \set schema public
 
+-- Who this database is: journals of results that could not be written name it, and are replayed nowhere else.
+create table :"schema".installation (
+  id          uuid primary key default gen_random_uuid(),
+  created_at  timestamptz not null default now()
+);
+insert into :"schema".installation default values;
+
 create table :"schema".projects (
   id          bigint generated always as identity primary key,
   name        text not null unique,
@@ -60,6 +67,7 @@ create table :"schema".sync_sessions (
   total_files      bigint generated always as (files_safe + files_registered) stored,
   total_size_bytes bigint generated always as (bytes_safe + bytes_registered) stored,
   scan_finished_at timestamptz,           -- null: total_files is not final
+  bandwidth_limit  bigint check (bandwidth_limit > 0), -- bytes/s for every worker; null: the configuration's
   started_at       timestamptz not null default now(),
   completed_at     timestamptz,
   check ((status in ('completed', 'completed_with_errors')) <= (completed_at is not null))

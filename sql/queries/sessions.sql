@@ -1,5 +1,8 @@
 -- Statements about projects, destinations and sessions. In psql: \set schema public
 
+-- installation_get()
+select id from :"schema".installation;
+
 -- projects_ensure(name)
 -- The row stays locked until the transaction ends, so two runs of the same project open sessions one after the other.
 insert into :"schema".projects (name) values ($1)

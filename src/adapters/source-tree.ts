@@ -73,8 +73,11 @@ export function openSourceTree(options: SourceTreeOptions): SourceTree {
 
 const emptyBatch = (): ScanBatch => ({ files: [], oddities: [], excludedFiles: 0 });
 
-/** The path as patterns see it. */
-const globPath = (frame: Frame, entry: Entry) => (frame.path + entry.name).normalize("NFC");
+/** The path as patterns see it: in NFC, as people type it. Without a note all of it is. */
+function globPath(frame: Frame, entry: Entry): string {
+  const path = frame.path + entry.name;
+  return frame.note === null && entry.note === null ? path : path.normalize("NFC");
+}
 
 /** Takes entries into the batch, up to the next directory or as many as one go allows. */
 async function takeRun(frame: Frame, batch: ScanBatch, selection: Selection, pace: Pace): Promise<void> {

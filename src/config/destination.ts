@@ -33,11 +33,18 @@ export function parseDestination(text: string, baseDirectory: string): Destinati
   const [bucket = "", ...rest] = text.slice("s3:".length).replace(/^\/\//, "").split("/");
   const broken = bucketRules.find((rule) => rule.breaks(bucket));
   if (broken) {
-    throw new UploaderError("config_invalid", `the bucket's name ${JSON.stringify(bucket)} is not valid: ${broken.problem}`, {
-      hint: "write the destination like s3://bucket/prefix",
-    });
+    throw new UploaderError(
+      "config_invalid",
+      `the bucket's name ${JSON.stringify(bucket)} is not valid: ${broken.problem}`,
+      {
+        hint: "write the destination like s3://bucket/prefix",
+      },
+    );
   }
-  const prefix = rest.filter((segment) => segment !== "").join("/").normalize("NFC");
+  const prefix = rest
+    .filter((segment) => segment !== "")
+    .join("/")
+    .normalize("NFC");
   const problem = prefix === "" ? null : keyProblem(prefix);
   if (problem !== null) {
     throw new UploaderError("config_invalid", `the prefix ${JSON.stringify(prefix)} cannot be used: ${problem}`, {
@@ -61,11 +68,14 @@ export function projectNameOf(place: DestinationPlace): string {
 /** An absolute path. `what` is the key, for messages. Throws `config_invalid`. */
 export function parseFolder(text: string, baseDirectory: string, what: string): string {
   const refuse = (problem: string, hint: string): never => {
-    throw new UploaderError("config_invalid", `the ${what} ${JSON.stringify(text)} cannot be used: ${problem}`, { hint });
+    throw new UploaderError("config_invalid", `the ${what} ${JSON.stringify(text)} cannot be used: ${problem}`, {
+      hint,
+    });
   };
   const scheme = schemeOf(text);
   if (scheme === "file") {
-    if (!/^file:\/\/(?:localhost)?\//i.test(text)) refuse("a file URL needs a whole path", "write it like file:///mnt/nas/archive");
+    if (!/^file:\/\/(?:localhost)?\//i.test(text))
+      refuse("a file URL needs a whole path", "write it like file:///mnt/nas/archive");
     try {
       return resolve(fileURLToPath(new URL(text)));
     } catch (cause) {

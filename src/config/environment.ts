@@ -10,6 +10,9 @@ export interface Variable {
   origin: string;
 }
 
+/** How a name that is not ours stands among the origins. */
+export const borrowedOrigin = (found: Variable): string => found.origin.replace(/^environment /, "borrowed ");
+
 /** The first of these names that has a value. An empty variable counts as none, but keeps `.env` out. */
 export type Lookup = (...names: string[]) => Variable | null;
 
@@ -50,7 +53,9 @@ export function readDotenv(directory: string, isKnown: (name: string) => boolean
   const notices =
     credentials.length === 0
       ? []
-      : [`.env: ${credentials.join(", ")} ${credentials.length === 1 ? "is" : "are"} not read from there; export them, or use a profile`];
+      : [
+          `.env: ${credentials.join(", ")} ${credentials.length === 1 ? "is" : "are"} not read from there; export them, or use a profile`,
+        ];
   return { variables, notices };
 }
 
@@ -71,10 +76,18 @@ export function readSecrets(lookup: Lookup, cwd: string): Secrets {
     .split(",")
     .map((secret) => secret.trim())
     .filter((secret) => secret !== "");
-  if (!triggerSecrets.every((secret) => /^whsec_(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{4})$/.test(secret))) {
-    throw new UploaderError("config_invalid", "UPLOADER_TRIGGER_SECRET: expected whsec_ and base64, several with commas between", {
-      hint: 'make one with: echo "whsec_$(openssl rand -base64 24)"',
-    });
+  if (
+    !triggerSecrets.every((secret) =>
+      /^whsec_(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{4})$/.test(secret),
+    )
+  ) {
+    throw new UploaderError(
+      "config_invalid",
+      "UPLOADER_TRIGGER_SECRET: expected whsec_ and base64, several with commas between",
+      {
+        hint: 'make one with: echo "whsec_$(openssl rand -base64 24)"',
+      },
+    );
   }
   return {
     databasePassword: databasePassword ?? null,

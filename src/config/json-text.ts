@@ -42,7 +42,13 @@ export function parseJsonText(text: string, name: string): JsonText {
   function fail(expected: string, offset = at): never {
     const line = lineAt(offset);
     const start = text.lastIndexOf("\n", offset - 1) + 1;
-    const shown = excerpt(text.slice(start).split(/\r?\n/, 1)[0]!.replace(/^\ufeff/, " "), offset - start);
+    const shown = excerpt(
+      text
+        .slice(start)
+        .split(/\r?\n/, 1)[0]!
+        .replace(/^\ufeff/, " "),
+      offset - start,
+    );
     const gutter = String(line).padStart(5);
     const rest = text.slice(offset);
     const hint = remarks.find(([pattern]) => pattern.test(rest))?.[1];
@@ -144,6 +150,9 @@ const shownColumns = 100;
 /** The part of a line around `column`, secrets masked at equal length, tabs as blanks so that the caret fits. */
 function excerpt(line: string, column: number): { line: string; column: number } {
   const from = Math.max(0, column - shownColumns / 2);
-  const shown = maskLine(line).replaceAll("\t", " ").slice(from, from + shownColumns).trimEnd();
+  const shown = maskLine(line)
+    .replaceAll("\t", " ")
+    .slice(from, from + shownColumns)
+    .trimEnd();
   return { line: shown, column: column - from };
 }

@@ -64,10 +64,13 @@ const placeholders: Record<string, string> = {
   "decode.formats": "list",
 };
 
-const words = (path: string): string[] => path.replace(/([a-z0-9])([A-Z])/g, "$1.$2").toLowerCase().split(".");
+const words = (path: string): string[] =>
+  path
+    .replace(/([a-z0-9])([A-Z])/g, "$1.$2")
+    .toLowerCase()
+    .split(".");
 export const flagOf = (path: string): string => `--${words(path).join("-")}`;
-export const envOf = (path: string): string =>
-  envNames[path] ?? `UPLOADER_${words(path).join("_").toUpperCase()}`;
+export const envOf = (path: string): string => envNames[path] ?? `UPLOADER_${words(path).join("_").toUpperCase()}`;
 
 export function readSchema(): SchemaNode {
   return JSON.parse(readFileSync(new URL("../../config.schema.json", import.meta.url), "utf8")) as SchemaNode;
@@ -101,7 +104,7 @@ export function expectedOf(node: SchemaNode): string {
 
 /** Every key as a flag. One of yes or no makes two: `--decode` and `--no-decode`. */
 export function describeFlags(): FlagSpec[] {
-  return keysOf(readSchema()).flatMap((key) => {
+  return keysOf(readSchema()).flatMap((key): FlagSpec[] => {
     const { path, env, node } = key;
     const alias = aliases[path];
     const spec = { path, env, repeatable: takes(node, "array") };

@@ -1,4 +1,6 @@
 /** Secrets leave the program nowhere: what is shown, stored or quoted goes through here. */
+import { destinationText } from "./destination.ts";
+import type { Config, SourceConfig } from "./load.ts";
 
 const stars = (text: string): string => "*".repeat(text.length);
 
@@ -27,4 +29,36 @@ export function redactUrl(url: string): string {
     if (!openParameters.has(name)) parsed.searchParams.set(name, "***");
   }
   return parsed.password === "" && parsed.search === new URL(url).search ? url : parsed.href;
+}
+
+/** For `config show` and `config_history`: a plain object, of secrets only whether there are any, places as text. */
+export function redactConfig(config: Config): Record<string, unknown> {
+  const { secrets, database, sources } = config;
+  const { connection } = database;
+  return {
+    ...withOpenUrls(config),
+    database: {
+      ...database,
+      url: database.url && redactUrl(database.url),
+      connection: connection.kind === "url" ? { ...connection, url: redactUrl(connection.url) } : connection,
+    },
+    sources: sources.map(withOpenUrls),
+    secrets: {
+      databasePassword: hidden(secrets.databasePassword !== null),
+      triggerSecrets: hidden(secrets.triggerSecrets.length > 0),
+      triggerApiKey: hidden(secrets.triggerApiKey !== null),
+    },
+  };
+}
+
+const hidden = (isSet: boolean): string | null => (isSet ? "(hidden)" : null);
+
+function withOpenUrls(config: SourceConfig | Config): Record<string, unknown> {
+  const { s3, trigger, destination } = config;
+  return {
+    ...config,
+    destination: destination && destinationText(destination),
+    s3: { ...s3, endpoint: s3.endpoint && redactUrl(s3.endpoint) },
+    trigger: { ...trigger, url: trigger.url && redactUrl(trigger.url) },
+  };
 }

@@ -1,29 +1,5 @@
 /** What travels with an object: nothing personal (design A8). */
 
-const contentTypes: Record<string, string> = {
-  wav: "audio/wav",
-  flac: "audio/flac",
-  mp3: "audio/mpeg",
-  ogg: "audio/ogg",
-  jpg: "image/jpeg",
-  jpeg: "image/jpeg",
-  png: "image/png",
-  mp4: "video/mp4",
-  mov: "video/quicktime",
-  avi: "video/x-msvideo",
-  pdf: "application/pdf",
-  json: "application/json",
-  csv: "text/csv",
-  edf: "application/edf",
-  bdf: "application/octet-stream",
-};
-
-export function contentTypeOf(path: string): string {
-  const name = path.slice(path.lastIndexOf("/") + 1);
-  const dot = name.lastIndexOf(".");
-  return (dot > 0 && contentTypes[name.slice(dot + 1).toLowerCase()]) || "application/octet-stream";
-}
-
 export type ObjectType =
   | "recording"
   | "ecg_report_pdf"

@@ -1,5 +1,14 @@
 /** The port to the state machine: what operations may ask of the database, one method per statement. */
-import type { Checksum, ChecksumAlgorithm, FoundObject, Proof, ScannedFile, UploadMemory } from "./ports.ts";
+import type {
+  Checksum,
+  ChecksumAlgorithm,
+  FoundObject,
+  OpenUpload,
+  Proof,
+  ScannedFile,
+  StoredPart,
+  UploadMemory,
+} from "./ports.ts";
 import type { FileStatus, SessionStatus } from "./states.ts";
 
 /** What registration saw under the key: nothing · a row in `objects` · an object in the store's listing. */
@@ -66,6 +75,7 @@ export interface SessionRow {
   filesSkipped: number;
   bytesUploaded: number;
   scanFinishedAt: Date | null;
+  bandwidthLimit: number | null;
   startedAt: Date;
   completedAt: Date | null;
 }
@@ -184,7 +194,26 @@ export interface NextDue {
   elsewhere: number;
 }
 
+/** What a run must remember, as data: it goes to the database, or while that is away into the journal. */
+export type Memo =
+  | { call: "settle"; workerId: number; endings: Ending[] }
+  | { call: "begin"; fileId: number; upload: Omit<OpenUpload, "parts"> }
+  | { call: "part"; uploadId: string; part: StoredPart }
+  | { call: "end"; uploadId: string; state: "completed" | "aborted" };
+
+/** A local file that outlives the process. It names its database and is replayed nowhere else. */
+export interface Journal {
+  /** Durable when it resolves. */
+  append(memo: Memo): Promise<void>;
+  /** Everything appended has reached the database. */
+  clear(): Promise<void>;
+  /** For messages. */
+  readonly path: string;
+}
+
 export interface Store {
+  /** Who this database is. */
+  installation(): Promise<string>;
   /**
    * Opens or resumes the session of this work and begins a worker on it, in one transaction.
    * Errors: lease_held when a live worker holds it.

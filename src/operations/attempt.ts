@@ -2,7 +2,8 @@
 import { join } from "node:path";
 import { backoffMs, fileBackoff } from "../core/backoff.ts";
 import { asUploaderError, type ErrorCode, UploaderError } from "../core/errors.ts";
-import { contentTypeOf, objectMetadata } from "../core/object-metadata.ts";
+import { contentTypeOf } from "../core/file-kinds.ts";
+import { objectMetadata } from "../core/object-metadata.ts";
 import type { Body, Condition, FoundObject, PutHooks, PutOutcome } from "../core/ports.ts";
 import type { ClaimedFile, Ending, KnownObject, ObjectFact } from "../core/store.ts";
 import type { Context } from "./context.ts";

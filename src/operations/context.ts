@@ -1,6 +1,7 @@
 import type { Emit } from "../core/events.ts";
 import type { Destination, SourceTree } from "../core/ports.ts";
-import type { Store, WorkerIdentity } from "../core/store.ts";
+import type { ClaimedFile, Journal, Memo, Store, WorkerIdentity } from "../core/store.ts";
+import type { Concurrency } from "./concurrency.ts";
 
 /** What happens when a file turns out to exist, or to differ (design A5). */
 export interface Policy {
@@ -15,10 +16,16 @@ export interface Policy {
 /** All a verb knows of the world. Time, chance and cancellation come from outside. */
 export interface Context {
   store: Store;
+  /** Runs a memo as a statement, without waiting for a database that is away. */
+  apply(memo: Memo): Promise<ClaimedFile[]>;
+  journal: Journal;
+  /** From now on a database that does not answer is not waited for. */
+  giveUpOnDatabase(): void;
   destination: Destination;
   source: SourceTree;
   me: WorkerIdentity;
   policy: Policy;
+  concurrency: Concurrency;
   /** Monotonic, ms: for durations. */
   now(): number;
   /** Wall clock, ms since 1970: for what people and other machines read. */

@@ -8,13 +8,13 @@ import { attempt } from "./attempt.ts";
 import type { Context } from "./context.ts";
 import { createGate } from "./gate.ts";
 import type { Lease } from "./lease.ts";
+import { createRecorder } from "./recorder.ts";
 import { createSettler } from "./settler.ts";
 
 export interface DrainInput {
   sessionId: number;
   destinationId: number;
   lease: Lease;
-  concurrency: number;
   /** A file still changing after so many looks is left for the next run. */
   maxLooks: number;
   /** Rows may still be added: wait for them. */
@@ -39,7 +39,8 @@ const idleMs = 2_000;
 export async function drain(cx: Context, input: DrainInput): Promise<DrainResult> {
   const { sessionId, lease } = input;
   const gate = createGate(cx, sessionId);
-  const settler = createSettler(cx, sessionId, lease);
+  const recorder = createRecorder(cx, sessionId);
+  const settler = createSettler(cx, sessionId, lease, recorder);
   const ready: ClaimedFile[] = [];
   let cursor = 0;
   let claiming: Promise<void> | null = null;
@@ -52,7 +53,7 @@ export async function drain(cx: Context, input: DrainInput): Promise<DrainResult
   const stopping = AbortSignal.any([cx.stopping, failed.signal]);
   const dropping = AbortSignal.any([cx.dropping, failed.signal]);
 
-  const hooks = { signal: dropping, uploads: cx.store.uploads, onBytes: input.onBytes };
+  const hooks = { signal: dropping, uploads: recorder.uploads, onBytes: input.onBytes };
   const known = async (file: ClaimedFile) =>
     (await cx.store.known(input.destinationId, [file.key])).get(file.key) ?? null;
 
@@ -136,25 +137,55 @@ export async function drain(cx: Context, input: DrainInput): Promise<DrainResult
     }
   };
 
+  let slots = 0;
+  let settledFiles = 0;
+  let settledBytes = 0;
+  const progressed = (): void => {
+    input.onPaused?.(gate.paused);
+    if (settler.settledFiles === settledFiles) return;
+    cx.concurrency.progressed(settler.settledFiles - settledFiles, settler.settledBytes - settledBytes);
+    settledFiles = settler.settledFiles;
+    settledBytes = settler.settledBytes;
+    input.onSettled?.(settledFiles, settledBytes);
+  };
+
   const slot = async (): Promise<void> => {
-    for (;;) {
+    // Checked and counted in one turn, or all slots could leave at once after a cut.
+    while (slots <= cx.concurrency.limit) {
       await gate.pass();
       await settler.room();
       const file = await take();
-      if (!file) return;
+      if (!file) break;
       inFlight++;
       await work(file);
       if (--inFlight === 0) quiet?.();
-      input.onPaused?.(gate.paused);
-      input.onSettled?.(settler.settledFiles, settler.settledBytes);
+      progressed();
     }
+    slots--;
   };
 
-  await Promise.all(Array.from({ length: input.concurrency }, () => slot().catch(fail)));
+  await new Promise<void>((resolve) => {
+    const leave = (): void => {
+      if (slots === 0) resolve();
+    };
+    const fill = (): void => {
+      for (; slots < cx.concurrency.limit && !finished && !stopping.aborted; slots++) {
+        void slot()
+          .catch((error: unknown) => {
+            slots--;
+            fail(error);
+          })
+          .finally(leave);
+      }
+      leave();
+    };
+    cx.concurrency.onRise(fill);
+    fill();
+  });
   for (const file of ready) settler.add({ move: "release", file });
   try {
     await settler.flush();
-    input.onSettled?.(settler.settledFiles, settler.settledBytes);
+    progressed();
   } catch (error) {
     fail(error);
   }

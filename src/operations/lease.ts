@@ -12,12 +12,13 @@ export interface Lease {
   end(reason: "done" | "interrupted"): Promise<void>;
 }
 
-export function keepLease(cx: Context, sessionId: number, firstWorkerId: number, concurrency: number): Lease {
+export function keepLease(cx: Context, sessionId: number, firstWorkerId: number): Lease {
   const inHand = new Set<number>();
   let workerId = firstWorkerId;
   const ended = new AbortController();
 
   const beat = async (): Promise<void> => {
+    const concurrency = cx.concurrency.limit;
     if (!(await cx.store.renewLease(workerId, concurrency))) {
       cx.emit({
         type: "notice",

@@ -1,5 +1,5 @@
 /** Scan → what is known → what the store lists → rows. Runs beside the drain; nothing holds all files. */
-import { keyProblem } from "../core/key.ts";
+import { joinKey, keyProblem } from "../core/key.ts";
 import type { Oddity, OddKind, ScannedFile } from "../core/ports.ts";
 import type { Candidate, Refusal } from "../core/store.ts";
 import type { Context } from "./context.ts";
@@ -36,8 +36,6 @@ export const emptyTotals = (): ScanTotals => ({
   normalised: 0,
 });
 
-export const withPrefix = (prefix: string, key: string): string => (prefix === "" ? key : `${prefix}/${key}`);
-
 /** Splits a batch into files with a possible key and files that can never be sent. */
 export function sortBatch(
   files: readonly ScannedFile[],
@@ -46,7 +44,7 @@ export function sortBatch(
   const possible: Candidate[] = [];
   const refused: Refusal[] = [];
   for (const { path, key, problem, sizeBytes, mtimeNs } of files) {
-    const full = withPrefix(prefix, key ?? path);
+    const full = joinKey(prefix, key ?? path);
     const reason = problem ?? keyProblem(full);
     if (reason === null) possible.push({ path, key: full, sizeBytes, mtimeNs });
     else
@@ -72,7 +70,7 @@ const unreadable =
   (prefix: string) =>
   ({ path, kind }: Oddity): Refusal => ({
     path,
-    key: withPrefix(prefix, kind === "unreadable_folder" ? `${path}/` : path),
+    key: joinKey(prefix, kind === "unreadable_folder" ? `${path}/` : path),
     sizeBytes: 0,
     mtimeNs: 0n,
     code: "file_forbidden",

@@ -7,14 +7,13 @@ import { type Rounds, runSession } from "./session-run.ts";
 export interface RetryInput {
   session: SessionRow;
   config: unknown;
-  concurrency: number;
   rounds: Rounds;
   stopSignal(): "SIGINT" | "SIGTERM" | null;
 }
 
 /** Puts failed files back, attempts reset, and uploads them in parallel, in rounds. */
 export async function retry(cx: Context, input: RetryInput): Promise<SummaryEvent> {
-  const { session, concurrency, rounds } = input;
+  const { session, rounds } = input;
   if (session.destinationIdentity !== cx.destination.identity) {
     throw new UploaderError(
       "config_invalid",
@@ -22,7 +21,11 @@ export async function retry(cx: Context, input: RetryInput): Promise<SummaryEven
       { hint: "use the configuration that the session was made with" },
     );
   }
-  const opened = await cx.store.enterSession(session.id, cx.me, { joined: false, reopen: true, concurrency });
+  const opened = await cx.store.enterSession(session.id, cx.me, {
+    joined: false,
+    reopen: true,
+    concurrency: cx.concurrency.limit,
+  });
   await cx.store.rememberConfig(session.id, input.config);
   cx.emit({
     type: "start",
@@ -47,7 +50,6 @@ export async function retry(cx: Context, input: RetryInput): Promise<SummaryEven
   });
   return runSession(cx, {
     opened,
-    concurrency,
     maxLooks: 3,
     register: null,
     rounds: { ...rounds, rounds: rounds.rounds - 1 },

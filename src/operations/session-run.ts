@@ -16,7 +16,6 @@ export interface Rounds {
 
 export interface SessionRunInput {
   opened: OpenedSession;
-  concurrency: number;
   maxLooks: number;
   /** Fills the session while the first round drains; its failure ends the run. */
   register: ((run: { signal: AbortSignal; wake(): void }) => Promise<void>) | null;
@@ -29,7 +28,7 @@ export interface SessionRunInput {
 export async function runSession(cx: Context, input: SessionRunInput): Promise<SummaryEvent> {
   const { sessionId, destinationId } = input.opened;
   const startedMs = cx.now();
-  const lease = keepLease(cx, sessionId, input.opened.workerId, input.concurrency);
+  const lease = keepLease(cx, sessionId, input.opened.workerId);
   const progress = reportProgress(cx, sessionId);
   const sent = { files: 0, bytes: 0 };
   let fault: UploaderError | null = null;
@@ -59,7 +58,6 @@ export async function runSession(cx: Context, input: SessionRunInput): Promise<S
         sessionId,
         destinationId,
         lease,
-        concurrency: input.concurrency,
         maxLooks: input.maxLooks,
         registering: () => registering,
         registered: () => new Promise<void>((resolve) => wakers.push(resolve)),
@@ -133,6 +131,8 @@ interface End {
 async function finish(cx: Context, end: End): Promise<SummaryEvent> {
   const { sessionId, lease } = end;
   let { fault } = end;
+  // A database that stayed away for as long as allowed is not waited for again, four times over.
+  if (fault?.code === "database_unreachable") cx.giveUpOnDatabase();
   const attempt = async <T>(work: () => Promise<T>): Promise<T | null> => {
     try {
       return await work();

@@ -3,9 +3,10 @@ import type { ErrorCode, UploaderError } from "../core/errors.ts";
 import { asUploaderError } from "../core/errors.ts";
 import type { FileStatus } from "../core/states.ts";
 import { fileMoves } from "../core/states.ts";
-import type { Ending } from "../core/store.ts";
+import type { ClaimedFile, Ending } from "../core/store.ts";
 import type { Context } from "./context.ts";
 import type { Lease } from "./lease.ts";
+import type { Recorder } from "./recorder.ts";
 
 const batchSize = 500;
 const lingerMs = 200;
@@ -20,7 +21,7 @@ export interface Settler {
   readonly settledBytes: number;
 }
 
-export function createSettler(cx: Context, sessionId: number, lease: Lease): Settler {
+export function createSettler(cx: Context, sessionId: number, lease: Lease, recorder: Recorder): Settler {
   let waiting: Ending[] = [];
   let writing: Promise<void> | null = null;
   let failure: UploaderError | null = null;
@@ -43,8 +44,7 @@ export function createSettler(cx: Context, sessionId: number, lease: Lease): Set
     });
   };
 
-  const write = async (batch: Ending[]): Promise<void> => {
-    const stayed = await cx.store.settle(lease.workerId, batch);
+  const applied = (batch: Ending[], stayed: ClaimedFile[]): void => {
     const notMoved = new Set(stayed.map((file) => file.id));
     for (const ending of batch) {
       lease.inHand.delete(ending.file.id);
@@ -56,14 +56,13 @@ export function createSettler(cx: Context, sessionId: number, lease: Lease): Set
       if (ending.move !== "release") report(ending, ending.file.attempts + 1);
     }
     if (stayed.length > 0) {
-      cx.emit({
-        type: "notice",
-        sessionId,
-        level: "detail",
-        message: `${stayed.length} results came late: another worker had taken the files over`,
-      });
+      const message = `${stayed.length} results came late: another worker had taken the files over`;
+      cx.emit({ type: "notice", sessionId, level: "detail", message });
     }
   };
+
+  const write = (batch: Ending[]): Promise<void> =>
+    recorder.record({ call: "settle", workerId: lease.workerId, endings: batch }, (stayed) => applied(batch, stayed));
 
   const pump = (): Promise<void> => {
     writing ??= (async () => {
@@ -107,6 +106,7 @@ export function createSettler(cx: Context, sessionId: number, lease: Lease): Set
       timer = null;
       while ((waiting.length > 0 || writing) && !failure) await pump();
       if (failure) throw failure;
+      await recorder.flush();
     },
   };
 }

@@ -8,7 +8,6 @@ export interface UploadInput {
   work: Work;
   /** The effective configuration without secrets, for config_history. */
   config: unknown;
-  concurrency: number;
   newSession: boolean;
   /** Work on a session that another process or machine registered. */
   join: number | null;
@@ -21,7 +20,8 @@ const maxLooks = 3;
 
 /** The whole pipeline. The source and the destination have been checked; the database is migrated. */
 export async function upload(cx: Context, input: UploadInput): Promise<SummaryEvent> {
-  const { work, concurrency } = input;
+  const { work } = input;
+  const concurrency = cx.concurrency.limit;
   const opened =
     input.join === null
       ? await cx.store.openSession(work, cx.me, { newSession: input.newSession, concurrency })
@@ -45,7 +45,6 @@ export async function upload(cx: Context, input: UploadInput): Promise<SummaryEv
   let totals: ScanTotals | null = null;
   const summary = await runSession(cx, {
     opened,
-    concurrency,
     maxLooks,
     register:
       input.join !== null

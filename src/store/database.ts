@@ -13,6 +13,8 @@ export interface Database {
   transaction<T>(work: (query: Query) => Promise<T>): Promise<T>;
   /** How long a lost database is waited for; 0 answers at once. */
   setPatience(outageMs: number): void;
+  /** The same connections, with a patience of its own. */
+  withPatience(outageMs: number): Database;
   close(): Promise<void>;
 }
 
@@ -156,7 +158,7 @@ export function openDatabase(options: DatabaseOptions): Database {
   };
 
   /** Runs `work` on a connection until it succeeds, its error is not about the connection, or patience ends. */
-  const persist = async <T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T> => {
+  const persist = async <T>(work: (client: pg.PoolClient) => Promise<T>, patience: () => number): Promise<T> => {
     const startedMs = options.now();
     for (let attempt = 1; ; attempt++) {
       const attemptMs = options.now();
@@ -180,7 +182,7 @@ export function openDatabase(options: DatabaseOptions): Database {
         const lost = ours.code === "database_unreachable";
         if (lost || broken) broken ??= ours;
         if (!lost && kind !== "repeat") throw ours;
-        if (kind === "repeat" ? attempt >= 10 : options.now() - startedMs >= patienceMs || options.signal?.aborted)
+        if (kind === "repeat" ? attempt >= 10 : options.now() - startedMs >= patience() || options.signal?.aborted)
           throw ours;
         if (lost) {
           dropPool();
@@ -205,8 +207,9 @@ export function openDatabase(options: DatabaseOptions): Database {
     async <R>(text: string, values?: readonly unknown[]) =>
       (await client.query(text, values as unknown[] | undefined)).rows as R[];
 
-  return {
-    query: <R>(text: string, values?: readonly unknown[]) => persist<R[]>((client) => queryOn(client)<R>(text, values)),
+  const withPatience = (patience: () => number): Database => ({
+    query: <R>(text: string, values?: readonly unknown[]) =>
+      persist<R[]>((client) => queryOn(client)<R>(text, values), patience),
     transaction: (work) =>
       persist(async (client) => {
         await client.query("begin");
@@ -219,14 +222,17 @@ export function openDatabase(options: DatabaseOptions): Database {
           await client.query("rollback").catch(() => undefined);
           throw error;
         }
-      }),
+      }, patience),
     setPatience(outageMs) {
       patienceMs = outageMs;
     },
+    withPatience: (outageMs) => withPatience(() => outageMs),
     async close() {
       const old = pool;
       pool = null;
       await old?.end();
     },
-  };
+  });
+
+  return withPatience(() => patienceMs);
 }

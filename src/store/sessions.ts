@@ -21,6 +21,7 @@ export const leaseSeconds = 60;
 
 type SessionMethods = Pick<
   Store,
+  | "installation"
   | "openSession"
   | "enterSession"
   | "destinationId"
@@ -98,6 +99,7 @@ export function sessionMethods(
   };
 
   return {
+    installation: async () => (await run<{ id: string }>("installation_get", {}))[0]!.id,
     openSession: (work: Work, me: WorkerIdentity, options: OpenOptions): Promise<OpenedSession> =>
       database.transaction(async (query) => {
         const [project] = await run<{ id: number }>("projects_ensure", { name: work.project }, query);

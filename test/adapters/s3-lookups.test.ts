@@ -26,11 +26,11 @@ describe("find", () => {
       "z/y/x",
       "~",
     ];
-    names.forEach((name, at) => fixture.s3.plant(bucket, name, noise(at + 1)));
+    for (const [at, name] of names.entries()) fixture.s3.plant(bucket, name, noise(at + 1));
     const absent = ["a", "a c", "b/", "\u{1F601}", "zz", "~~"];
     const found = await fixture.destination.find([...names, ...absent], signal);
     expect([...found!.keys()].sort()).toEqual([...names].sort());
-    names.forEach((name, at) => expect(found!.get(name)).toMatchObject({ sizeBytes: at + 1 }));
+    for (const [at, name] of names.entries()) expect(found!.get(name)).toMatchObject({ sizeBytes: at + 1 });
     expect(found!.get("é")!.etag).toBe(fixture.s3.object(bucket, "é")!.etag);
   });
 
@@ -65,7 +65,7 @@ describe("find", () => {
 
   it("agrees with the store on the order of keys", () => {
     const keys = ["a", "a/b", "Z", "é", "\u{1F600}", "\uffee", "a~", "a!"];
-    keys.forEach((key) => fixture.s3.plant(bucket, key, "x"));
+    for (const key of keys) fixture.s3.plant(bucket, key, "x");
     expect([...keys].sort(compareKeys)).toEqual(fixture.s3.keys(bucket));
   });
 });
@@ -153,6 +153,7 @@ describe("check", () => {
   it("tells expired, unknown and wrong credentials apart", async () => {
     fixture.s3.credential.expired = true;
     await expect(check()).rejects.toThrow(failing("credentials_expired"));
+    fixture.s3.credential.expired = false;
     const wrong = await fixture.open({ env: { AWS_ACCESS_KEY_ID: "AKIDEXAMPLE", AWS_SECRET_ACCESS_KEY: "wrong" } });
     await expect(wrong.check(signal)).rejects.toThrow(failing("credentials_invalid"));
   });

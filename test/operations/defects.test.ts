@@ -41,7 +41,6 @@ async function retryLatest(cx: TestContext, rounds = 1) {
   return retry(cx, {
     session,
     config: {},
-    concurrency: 4,
     rounds: { rounds, delayMs: 5_000, includePermanent: false },
     stopSignal: () => null,
   });
@@ -56,17 +55,30 @@ describe("defects of the program replaced", () => {
   });
 
   it("B: retry takes a file that used up every attempt of the run", async () => {
-    s3.faults.push({ match: { operation: "PutObject", key: "C1/a/1.wav" }, action: { kind: "error", code: "InternalError" }, times: again });
+    s3.faults.push({
+      match: { operation: "PutObject", key: "C1/a/1.wav" },
+      action: { kind: "error", code: "InternalError" },
+      times: again,
+    });
     const first = await runUpload(context({ attempts: 3 }));
     expect(first).toMatchObject({ exitCode: 3, filesFailed: 1, filesUploaded: 2 });
-    expect(await rows("status, attempts, permanent")).toContainEqual({ status: "failed", attempts: 3, permanent: false });
+    expect(await rows("status, attempts, permanent")).toContainEqual({
+      status: "failed",
+      attempts: 3,
+      permanent: false,
+    });
     s3.faults.clear();
-    expect(await retryLatest(context())).toMatchObject({ exitCode: 0, filesFailed: 0, filesUploaded: 3, filesThisRun: 1 });
+    expect(await retryLatest(context())).toMatchObject({
+      exitCode: 0,
+      filesFailed: 0,
+      filesUploaded: 3,
+      filesThisRun: 1,
+    });
   });
 
   it("C: lists are complete whatever their number", async () => {
     makeTree(card.path, Object.fromEntries(Array.from({ length: 2_500 }, (_, n) => [`many/${n}.wav`, 1])));
-    const { sessionId } = await runUpload(context(), { concurrency: 32 });
+    const { sessionId } = await runUpload(context());
     const listed = new Set<string>();
     for (let after = 0; ; ) {
       const page = await db.store.files(sessionId!, "uploaded", after, 1000);
@@ -78,11 +90,18 @@ describe("defects of the program replaced", () => {
     expect(s3.keys("reef")).toHaveLength(2_503);
   });
 
-  it.each(["SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout"])("D: a service error (%s) is tried again", async (code) => {
-    s3.faults.push({ match: { operation: "PutObject", key: "C1/b/3.wav" }, action: { kind: "error", code }, times: 1 });
-    expect(await runUpload(context())).toMatchObject({ exitCode: 0, filesUploaded: 3 });
-    expect(s3.object("reef", "C1/b/3.wav")).toMatchObject({ writes: 1 });
-  });
+  it.each(["SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout"])(
+    "D: a service error (%s) is tried again",
+    async (code) => {
+      s3.faults.push({
+        match: { operation: "PutObject", key: "C1/b/3.wav" },
+        action: { kind: "error", code },
+        times: 1,
+      });
+      expect(await runUpload(context())).toMatchObject({ exitCode: 0, filesUploaded: 3 });
+      expect(s3.object("reef", "C1/b/3.wav")).toMatchObject({ writes: 1 });
+    },
+  );
 
   it("E: a fatal error, and an interruption, close the session and end the worker", async () => {
     s3.credentials.get("AKIDEXAMPLE")!.allow = ["s3:ListBucket"];
@@ -112,13 +131,18 @@ describe("defects of the program replaced", () => {
   it("F: after all migrations a new project can still be inserted", async () => {
     await runUpload(context(), { project: "one" });
     await runUpload(context(), { project: "two", prefix: "C2" });
-    expect(await db.sql(`select name from :"schema".projects order by name`)).toEqual([{ name: "one" }, { name: "two" }]);
+    expect(await db.sql(`select name from :"schema".projects order by name`)).toEqual([
+      { name: "one" },
+      { name: "two" },
+    ]);
   });
 
   it("G: claims do not read the rows that are done: the plan of a late claim touches few", async () => {
     makeTree(card.path, Object.fromEntries(Array.from({ length: 3_000 }, (_, n) => [`many/${n}.wav`, 1])));
-    const { sessionId } = await runUpload(context(), { concurrency: 32 });
-    await db.sql(`update :"schema".file_uploads set status = 'pending', uploaded_at = null where s3_key = 'C1/a/1.wav'`);
+    const { sessionId } = await runUpload(context());
+    await db.sql(
+      `update :"schema".file_uploads set status = 'pending', uploaded_at = null where s3_key = 'C1/a/1.wav'`,
+    );
     await db.sql(`analyze :"schema".file_uploads`);
     const plan = await db.sql<{ "QUERY PLAN": string }>(
       `explain select id from :"schema".file_uploads where session_id = ${sessionId} and status = 'pending' and id > 2000 order by id limit 500`,
@@ -138,7 +162,13 @@ describe("defects of the program replaced", () => {
   it("I: totals count everything selected, whether sent now or safe before", async () => {
     await runUpload(context());
     makeTree(card.path, { "b/4.wav": 400 });
-    expect(await runUpload(context())).toMatchObject({ totalFiles: 4, totalBytes: 1_000, filesUploaded: 1, filesSkipped: 3, bytesUploaded: 400 });
+    expect(await runUpload(context())).toMatchObject({
+      totalFiles: 4,
+      totalBytes: 1_000,
+      filesUploaded: 1,
+      filesSkipped: 3,
+      bytesUploaded: 400,
+    });
   });
 
   it("J: C1 is not C10: neighbours of the prefix are not taken for ours", async () => {
@@ -149,23 +179,36 @@ describe("defects of the program replaced", () => {
 
   it("K: a listing that fails ends the run; nothing is taken for absent because of it", async () => {
     s3.plant("reef", "C1/a/1.wav", Buffer.alloc(100, 7));
-    s3.faults.push({ match: { operation: "ListObjectsV2" }, action: { kind: "error", code: "InternalError" }, times: again });
+    s3.faults.push({
+      match: { operation: "ListObjectsV2" },
+      action: { kind: "error", code: "InternalError" },
+      times: again,
+    });
     const cx = context();
     expect(await runUpload(cx)).toMatchObject({ status: "failed" });
     expect(s3.object("reef", "C1/a/1.wav")).toMatchObject({ writes: 0 });
   });
 
   it("L: retry brings the session's numbers and status up to date; a dry run leaves nothing", async () => {
-    s3.faults.push({ match: { operation: "PutObject", key: "C1/a/1.wav" }, action: { kind: "error", code: "InternalError" }, times: again });
+    s3.faults.push({
+      match: { operation: "PutObject", key: "C1/a/1.wav" },
+      action: { kind: "error", code: "InternalError" },
+      times: again,
+    });
     await runUpload(context({ attempts: 1 }));
     s3.faults.clear();
     await retryLatest(context());
-    const [session] = await db.sql(`select status, files_uploaded, files_failed, completed_at is not null as dated from :"schema".sync_sessions`);
+    const [session] = await db.sql(
+      `select status, files_uploaded, files_failed, completed_at is not null as dated from :"schema".sync_sessions`,
+    );
     expect(session).toEqual({ status: "completed", files_uploaded: 3, files_failed: 0, dated: true });
 
     makeTree(card.path, { "b/5.wav": 10 });
     const cx = context();
-    const result = await dryRun({ ...cx, store: db.store }, { destinationId: await db.store.destinationId(to.identity), prefix: "C1" });
+    const result = await dryRun(
+      { ...cx, store: db.store },
+      { destinationId: await db.store.destinationId(to.identity), prefix: "C1" },
+    );
     expect(result).toMatchObject({ files: 4, safeFiles: 3, toSend: 1, bytesToSend: 10 });
     expect(await db.sql(`select count(*)::int as n from :"schema".sync_sessions`)).toEqual([{ n: 1 }]);
     expect(await rows("id")).toHaveLength(3);
@@ -181,7 +224,9 @@ describe("defects of the program replaced", () => {
     cx.emit = (event) => {
       emit(event);
       if (event.type === "file" && cut++ % 100 === 0) {
-        void admin.database.query("select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and application_name = 'uploader' and datname = current_database() and query not like '%pg_terminate%' and pid <> pg_backend_pid()");
+        void admin.database.query(
+          "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and application_name = 'uploader' and datname = current_database() and query not like '%pg_terminate%' and pid <> pg_backend_pid()",
+        );
       }
     };
     expect(await runUpload(cx)).toMatchObject({ exitCode: 0, filesUploaded: 303, filesFailed: 0 });
@@ -202,8 +247,16 @@ describe("files that change under the run", () => {
         return find(keys, signal);
       },
     };
-    expect(await runUpload({ ...cx, destination: vanishing })).toMatchObject({ exitCode: 3, filesFailed: 1, filesUploaded: 2 });
-    expect(await rows("status, error_code, permanent")).toContainEqual({ status: "failed", error_code: "file_gone", permanent: true });
+    expect(await runUpload({ ...cx, destination: vanishing })).toMatchObject({
+      exitCode: 3,
+      filesFailed: 1,
+      filesUploaded: 2,
+    });
+    expect(await rows("status, error_code, permanent")).toContainEqual({
+      status: "failed",
+      error_code: "file_gone",
+      permanent: true,
+    });
   });
 
   it("one that grew after the scan is sent as it is then, never in part", async () => {
@@ -216,7 +269,11 @@ describe("files that change under the run", () => {
         return find(keys, signal);
       },
     };
-    expect(await runUpload({ ...cx, destination: growing })).toMatchObject({ exitCode: 0, filesUploaded: 3, totalBytes: 100 + 999 + 300 });
+    expect(await runUpload({ ...cx, destination: growing })).toMatchObject({
+      exitCode: 0,
+      filesUploaded: 3,
+      totalBytes: 100 + 999 + 300,
+    });
     expect(s3.object("reef", "C1/a/2.wav")).toMatchObject({ sizeBytes: 999, writes: 1 });
   });
 });

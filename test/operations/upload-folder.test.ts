@@ -30,10 +30,23 @@ describe("upload to a folder", () => {
   it("sends every selected file, and the second run sends none", async () => {
     const cx = context();
     const first = await runUpload(cx);
-    expect(first).toMatchObject({ status: "completed", exitCode: 0, totalFiles: 30, filesUploaded: 30, filesThisRun: 30 });
+    expect(first).toMatchObject({
+      status: "completed",
+      exitCode: 0,
+      totalFiles: 30,
+      filesUploaded: 30,
+      filesThisRun: 30,
+    });
     expect(readFileSync(join(scratch, "archive/C1/a/b/7.wav"), "utf8")).toBe("recording 7");
     const second = await runUpload(context());
-    expect(second).toMatchObject({ status: "completed", exitCode: 0, totalFiles: 30, filesUploaded: 0, filesSkipped: 30, filesThisRun: 0 });
+    expect(second).toMatchObject({
+      status: "completed",
+      exitCode: 0,
+      totalFiles: 30,
+      filesUploaded: 0,
+      filesSkipped: 30,
+      filesThisRun: 0,
+    });
     expect(second.sessionId).toBeGreaterThan(first.sessionId!);
   });
 

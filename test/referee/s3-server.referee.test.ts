@@ -2,8 +2,14 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { missingForRadosgw, startRadosgw } from "../support/radosgw.ts";
 import { type RawTarget, sendRaw } from "../support/raw-s3.ts";
 import { startS3Server } from "../support/s3-server/server.ts";
+import { integrity } from "./integrity-promises.ts";
+import { listings } from "./listing-promises.ts";
+import { multipart } from "./multipart-promises.ts";
+import { objects } from "./object-promises.ts";
 import { refereeSuite } from "./packages.ts";
-import { promises } from "./promises.ts";
+import { signatures } from "./signature-promises.ts";
+
+const promises = [...signatures, ...integrity, ...objects, ...listings, ...multipart];
 
 /** Our server counts as a real one as long as it and a real one keep the same promises. */
 const servers = {

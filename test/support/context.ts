@@ -1,11 +1,15 @@
 /** A context for operations: real store, real destination, real tree; time, chance and cancellation in the test's hand. */
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { openSourceTree } from "../../src/adapters/source-tree.ts";
 import type { Event, SummaryEvent } from "../../src/core/events.ts";
 import type { Destination } from "../../src/core/ports.ts";
-import type { WorkerIdentity } from "../../src/core/store.ts";
+import type { Store, WorkerIdentity } from "../../src/core/store.ts";
+import { fixedConcurrency } from "../../src/operations/concurrency.ts";
 import type { Context, Policy } from "../../src/operations/context.ts";
 import { upload } from "../../src/operations/upload.ts";
+import { applyMemo, openJournal } from "../../src/store/journal.ts";
 import { type TestDatabase, worker } from "./database.ts";
 
 export interface TestContext extends Context {
@@ -24,6 +28,10 @@ export interface ContextOptions {
   include?: string[];
   me?: WorkerIdentity;
   policy?: Partial<Policy>;
+  concurrency?: number;
+  /** The store that results go to; default the patient one. */
+  hasty?: Store;
+  journalIn?: string;
 }
 
 /** Waits longer than this are skipped: the tests do not live through them. */
@@ -38,6 +46,10 @@ export function testContext(options: ContextOptions): TestContext {
     store: options.db.store,
     destination: options.destination,
     source: openSourceTree({ root: options.root, include: options.include ?? [], exclude: [] }),
+    apply: (memo) => applyMemo(options.hasty ?? options.db.store, memo),
+    journal: openJournal(options.journalIn ?? join(tmpdir(), "uploader-test-state"), "test", worker(process.pid)),
+    giveUpOnDatabase: () => options.db.database.setPatience(0),
+    concurrency: fixedConcurrency(options.concurrency ?? 8),
     me: options.me ?? worker(1),
     policy: {
       attempts: 5,
@@ -72,7 +84,6 @@ export function testContext(options: ContextOptions): TestContext {
 export interface RunOptions {
   project?: string;
   prefix?: string;
-  concurrency?: number;
   newSession?: boolean;
   join?: number;
   rounds?: { rounds: number; delayMs: number } | null;
@@ -93,7 +104,6 @@ export function runUpload(cx: TestContext, options: RunOptions = {}): Promise<Su
       command: "upload",
     },
     config: { project: "reef" },
-    concurrency: options.concurrency ?? 8,
     newSession: options.newSession ?? false,
     join: options.join ?? null,
     rounds: options.rounds ? { ...options.rounds, includePermanent: false } : null,

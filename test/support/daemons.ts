@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { constants } from "node:fs";
+import { constants, existsSync } from "node:fs";
 import { access, chown, mkdtemp, readFile } from "node:fs/promises";
 import { createConnection, createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -71,6 +71,8 @@ export function accepts(port: number): Promise<boolean> {
   });
 }
 
+/** On Linux the kernel ends a daemon when its parent dies, however it dies; elsewhere the exit handler must do. */
+const leash = existsSync("/usr/bin/setpriv") ? ["/usr/bin/setpriv", "--pdeathsig", "KILL", "--"] : [];
 const running = new Set<ChildProcess>();
 process.once("exit", () => {
   for (const child of running) child.kill("SIGKILL");
@@ -81,7 +83,8 @@ export function startDaemon(
   args: readonly string[],
   options: UnixUser & { cwd: string; env?: NodeJS.ProcessEnv },
 ): Daemon {
-  const child = spawn(program, args, { ...options, stdio: ["ignore", "pipe", "pipe"] });
+  const [command = program, ...rest] = [...leash, program, ...args];
+  const child = spawn(command, rest, { ...options, stdio: ["ignore", "pipe", "pipe"] });
   let output = "";
   running.add(child);
   child.once("error", (error) => {

@@ -32,8 +32,13 @@ export async function complete(context: Context, upload: Upload): Promise<PutOut
     else if (standing !== null) return standing;
   }
   let completion: Completion;
+  let refusal: PutOutcome | "as_expected" = "as_expected";
   try {
-    completion = await ask(context, upload, parts);
+    do {
+      completion = await ask(context, upload, parts);
+      if (completion.answer.status !== 412) break;
+      refusal = await standsAfterRefusal(context, job, job.condition, mine, signal);
+    } while (refusal === "as_expected");
   } catch (error) {
     if (!(error instanceof UploaderError) || !doubtfulCodes.has(error.code)) throw error;
     return await resolveDoubt(context, upload, error);
@@ -42,7 +47,7 @@ export async function complete(context: Context, upload: Upload): Promise<PutOut
   const subject = `completing ${job.key}`;
   const storeCode = answer.status < 300 ? "" : storeCodeOf(answer);
   if (answer.status < 300) return await confirmed(context, upload, completion);
-  if (answer.status === 412) return await standsAfterRefusal(context, job, mine, signal);
+  if (refusal !== "as_expected") return refusal;
   if (storeCode === "NoSuchUpload") return { setback: "gone", doubtful };
   if (storeCode === "ConditionalRequestConflict") return { setback: "restart" };
   if (storeCode === "NoSuchKey" && job.condition.if === "etag") return { outcome: "conflict", found: null };
@@ -65,7 +70,7 @@ async function ask(context: Context, upload: Upload, parts: StoredPart[]): Promi
       parts,
       type === null ? null : algorithm,
       {
-        ...(context.traits.conditions === "refused" ? {} : conditionHeaders(job.condition)),
+        ...conditionHeaders(job.condition, context.traits),
         ...(type === null ? {} : { "x-amz-checksum-type": type === "full" ? "FULL_OBJECT" : "COMPOSITE" }),
         ...(full === null ? {} : { [headerOf(algorithm)]: full.value }),
         "x-amz-mp-object-size": String(source.sizeBytes),

@@ -10,6 +10,8 @@ export interface Traits {
   checksums: "unknown" | "taken" | "refused";
   /** Whether If-None-Match and If-Match are sent. */
   conditions: "unknown" | "taken" | "refused";
+  /** False where If-Match is compared with the bare ETag (radosgw), against RFC 9110. */
+  quotedEtags: boolean;
   /** How a multipart object's checksum is made: the best form not yet refused. */
   multipart: "full" | "composite" | "none";
   /** False after a 403 to HEAD. */
@@ -36,7 +38,8 @@ export function objectHeaders(job: PutJob, options: S3Options): Record<string, s
   return headers;
 }
 
-export function conditionHeaders(condition: Condition): Record<string, string> {
+export function conditionHeaders(condition: Condition, traits: Traits): Record<string, string> {
+  if (condition.if === "always" || traits.conditions === "refused") return {};
   if (condition.if === "absent") return { "if-none-match": "*" };
-  return condition.if === "etag" ? { "if-match": `"${condition.etag}"` } : {};
+  return { "if-match": traits.quotedEtags ? `"${condition.etag}"` : condition.etag };
 }

@@ -26,7 +26,7 @@ export async function openS3Destination(options: S3Options): Promise<S3Destinati
     options,
     buffers: createBufferPool(options.bytesInFlight),
     algorithm: options.checksum === "auto" ? "crc32" : options.checksum,
-    traits: { checksums: "unknown", conditions: "unknown", multipart: "full", mayHead: true },
+    traits: { checksums: "unknown", conditions: "unknown", quotedEtags: true, multipart: "full", mayHead: true },
     noticeOnce(message) {
       if (told.has(message)) return;
       told.add(message);

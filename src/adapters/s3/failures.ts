@@ -22,6 +22,7 @@ interface Row {
 
 const busy: Row = { code: "store_busy", remedy: "slower", says: "the store asks to slow down" };
 const failed: Row = { code: "store_failed", remedy: "again", says: "the store failed" };
+const contended: Row = { code: "key_busy", remedy: "again", says: "another writer is at work on this key" };
 const slow: Row = { code: "timed_out", remedy: "again", says: "the store waited too long for bytes" };
 const expired: Row = {
   code: "credentials_expired",
@@ -73,8 +74,8 @@ const byStoreCode: Readonly<Record<string, Row>> = {
   RequestLimitExceeded: busy,
   BandwidthLimitExceeded: busy,
   InternalError: failed,
-  OperationAborted: failed,
-  ConditionalRequestConflict: failed,
+  OperationAborted: contended,
+  ConditionalRequestConflict: contended,
   RequestTimeout: slow,
   RequestTimeTooSkewed: skewed,
   ExpiredToken: expired,
@@ -113,7 +114,7 @@ const byStatus: Readonly<Record<number, Row>> = {
   307: elsewhere,
   403: denied,
   408: slow,
-  409: failed,
+  409: contended,
   413: tooLarge,
   414: impossible,
   425: busy,

@@ -59,14 +59,14 @@ async function sendWhole(context: Context, job: PutJob, bytes: Uint8Array, hooks
       if (standing === "unknown") throw unknowable(subject);
       if (standing !== null) return standing;
     }
-    for (let damaged = 0; ; damaged++) {
+    for (let damaged = 0; ; ) {
       const reply = await context.client.call({
         method: "PUT",
         key: job.key,
         headers: {
           ...headers,
           ...(form.checksum ? { [headerOf(algorithm)]: checksum } : {}),
-          ...(form.condition ? conditionHeaders(condition) : {}),
+          ...(form.condition ? conditionHeaders(condition, traits) : {}),
         },
         body: bytes,
         accept: [404, 412, ...refusals],
@@ -76,7 +76,11 @@ async function sendWhole(context: Context, job: PutJob, bytes: Uint8Array, hooks
         onBytes: hooks.onBytes,
       });
       const { answer } = reply;
-      if (answer.status === 412) return await standsAfterRefusal(context, job, fingerprintOf(bytes), hooks.signal);
+      if (answer.status === 412) {
+        const stands = await standsAfterRefusal(context, job, condition, fingerprintOf(bytes), hooks.signal);
+        if (stands === "as_expected") continue;
+        return stands;
+      }
       if (answer.status === 404) {
         const { error, storeCode } = failureOfAnswer(answer, subject, context.client.region());
         if (condition.if === "etag" && storeCode === "NoSuchKey") return { outcome: "conflict", found: null };
@@ -92,7 +96,7 @@ async function sendWhole(context: Context, job: PutJob, bytes: Uint8Array, hooks
       } catch (error) {
         const etag = etagOf(answer);
         const again = error instanceof UploaderError && error.code === "checksum_mismatch" && etag !== null;
-        if (!again || damaged === 2) throw error;
+        if (!again || ++damaged > 2) throw error;
         // The damaged object is ours: only exactly it may be replaced.
         condition = { if: "etag", etag };
       }

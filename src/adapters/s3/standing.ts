@@ -11,19 +11,31 @@ export async function asPresent(found: FoundObject, mine: Fingerprint): Promise<
   return proof === null ? null : { outcome: "present", object: { ...found, proof, requestId: null } };
 }
 
-/** After a 412: our own bytes (an answer was lost, or another tool sent them), or someone else's. */
+/**
+ * After a 412: our own bytes (an answer was lost, or another tool sent them), or someone else's. `as_expected`: the
+ * object is the very one that the condition names, so the request is worth sending again in the other spelling.
+ */
 export async function standsAfterRefusal(
   context: Context,
   job: PutJob,
+  condition: Condition,
   mine: Fingerprint,
   signal: AbortSignal,
-): Promise<PutOutcome> {
+): Promise<PutOutcome | "as_expected"> {
+  const { traits } = context;
   const found = await headObject(context.client, job.key, signal);
   if (found === "unknown") {
     throw unconfirmed(`sending ${job.key}`, "an object is already there, and the store may not be asked which");
   }
-  if (found !== "absent") return (await asPresent(found, mine)) ?? { outcome: "conflict", found };
-  if (job.condition.if === "etag") return { outcome: "conflict", found: null };
+  if (found !== "absent") {
+    const present = await asPresent(found, mine);
+    if (present !== null) return present;
+    if (condition.if !== "etag" || condition.etag !== found.etag) return { outcome: "conflict", found };
+    if (!traits.quotedEtags) throw busyKey(job.key);
+    traits.quotedEtags = false;
+    return "as_expected";
+  }
+  if (condition.if === "etag") return { outcome: "conflict", found: null };
   throw new UploaderError("store_failed", `sending ${job.key}: the object that was in the way has gone`, {
     hint: "something else writes to this prefix; the file is tried again",
   });
@@ -43,4 +55,10 @@ export async function standsBefore(
   if (found === "absent") return condition.if === "etag" ? { outcome: "conflict", found: null } : null;
   if (condition.if === "etag" && found.etag === condition.etag) return null;
   return (await asPresent(found, mine)) ?? { outcome: "conflict", found };
+}
+
+function busyKey(key: string): UploaderError {
+  return new UploaderError("key_busy", `sending ${key}: the object there changes while it is asked for`, {
+    hint: "something else writes to this prefix; the file is tried again",
+  });
 }

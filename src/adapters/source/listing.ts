@@ -55,7 +55,7 @@ function nameOf(disk: string | Buffer): Pick<Entry, "name" | "disk" | "key"> {
 export async function listDirectory(disk: DiskPath): Promise<Entry[]> {
   const dirents = await readNames(disk);
   const names = dirents.map((dirent) => nameOf(dirent.name));
-  const keys = siblingKeys(names.flatMap(({ key }) => key ?? []));
+  const keys = siblingKeys(names.map(({ key }) => key).filter((key) => key !== null));
   const entries = dirents.map((dirent, at): Entry => {
     const name = names[at]!;
     const own = name.key === null ? undefined : keys.get(name.key);

@@ -100,7 +100,8 @@ async function probes(face: Face): Promise<Probe[]> {
       name: "limits",
       run: async () => {
         const descriptors = machine.openFilesLimit();
-        const wanted = 2 * app.concurrencyOf(config) + 64;
+        const { limit } = await app.openConcurrency(world);
+        const wanted = 2 * limit + 64;
         if (descriptors !== null && descriptors < wanted) {
           throw new UploaderError(
             "usage",

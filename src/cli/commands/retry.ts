@@ -39,7 +39,8 @@ async function run(argument: string, flags: RetryFlags, command: Command): Promi
   const { retry } = await import("../../operations/retry.ts");
   const closing: (() => Promise<void>)[] = [];
   try {
-    const to = await app.openDestination(world);
+    const concurrency = await app.openConcurrency(world);
+    const to = await app.openDestination(world, concurrency);
     closing.push(() => to.close());
     const state = await app.openState(world);
     closing.push(() => state.store.close());
@@ -47,16 +48,16 @@ async function run(argument: string, flags: RetryFlags, command: Command): Promi
     const tree = await app.openSource(config, session.source);
     await to.check(face.stopping);
     const summary = await retry(
-      app.contextOf(world, {
+      await app.openContext(world, {
         state,
         destination: to,
         source: tree,
+        concurrency,
         onChange: session.command === "sync" ? "replace" : "fail",
       }),
       {
         session,
         config: redactConfig(config),
-        concurrency: app.concurrencyOf(config),
         rounds: {
           rounds: Math.max(1, flags.rounds),
           delayMs: flags.delay * 1000,

@@ -80,7 +80,8 @@ async function run(source: string | undefined, destination: string | undefined, 
       const { assertDisjoint } = await import("../../adapters/folder.ts");
       await assertDisjoint(tree.root, target.path);
     }
-    const to = await app.openDestination(world);
+    const concurrency = await app.openConcurrency(world);
+    const to = await app.openDestination(world, concurrency);
     closing.push(() => to.close());
     for (const message of (await to.check(face.stopping)).notices) {
       face.emit({ type: "notice", sessionId: null, level: "info", message });
@@ -105,20 +106,22 @@ async function run(source: string | undefined, destination: string | undefined, 
 
     const state = await app.openState(world);
     closing.push(() => state.store.close());
-    const summary = await upload(app.contextOf(world, { state, destination: to, source: tree, onChange: "fail" }), {
-      work: {
-        project: config.project,
-        source: tree.root,
-        destination: { kind: to.kind, identity: to.identity, text: destinationText(target), prefix },
-        command: "upload",
+    const summary = await upload(
+      await app.openContext(world, { state, destination: to, source: tree, concurrency, onChange: "fail" }),
+      {
+        work: {
+          project: config.project ?? "default",
+          source: tree.root,
+          destination: { kind: to.kind, identity: to.identity, text: destinationText(target), prefix },
+          command: "upload",
+        },
+        config: redactConfig(config),
+        newSession: flags.newSession === true,
+        join: flags.join ?? null,
+        rounds: flags.skipRetry ? null : { rounds: 3, delayMs: 5_000, includePermanent: false },
+        stopSignal: face.stopSignal,
       },
-      config: redactConfig(config),
-      concurrency: app.concurrencyOf(config),
-      newSession: flags.newSession === true,
-      join: flags.join ?? null,
-      rounds: flags.skipRetry ? null : { rounds: 3, delayMs: 5_000, includePermanent: false },
-      stopSignal: face.stopSignal,
-    });
+    );
     process.exitCode = summary.exitCode;
   } finally {
     for (const close of closing.reverse()) await close();

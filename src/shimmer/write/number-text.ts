@@ -61,15 +61,15 @@ export function writeNumber(value: number, out: Uint8Array, at: number): number 
   const rest = high * powersHigh[k]! - product + high * powersLow[k]! + low * powersHigh[k]! + low * powersLow[k]!;
 
   // Upper nine and lower eight of the seventeen digits; `lower` carries the fraction.
-  let upper = Math.floor(product / 1e8);
+  let upper = Math.floor(product * 1e-8);
   const lower = product - upper * 1e8 + rest;
   const room = halfUlps[biased]! * power;
 
-  let chosen = Math.round(lower / 100) * 100;
+  let chosen = Math.round(lower * 0.01) * 100;
   let distance = Math.abs(chosen - lower);
   if (distance >= room - closeCall) {
     if (distance <= room + closeCall) return writeText(String(value), out, at);
-    chosen = Math.round(lower / 10) * 10;
+    chosen = Math.round(lower * 0.1) * 10;
     distance = Math.abs(chosen - lower);
     if (distance > 5 - closeCall) return writeText(String(value), out, at);
     if (distance >= room - closeCall) {
@@ -105,7 +105,8 @@ function writeDigits(upper: number, lower: number, exponent: number, out: Uint8A
     from = start + 1 - exponent;
     for (let at = start + 2; at < from; at++) out[at] = 48;
   }
-  const first = (upper / 1e8) | 0;
+  // Multiplying is faster than dividing; the small addend keeps exact multiples on their side.
+  const first = (upper * 1e-8 + 1e-9) | 0;
   out[from] = 48 + first;
   putEight(upper - first * 1e8, out, from + 1);
   let end = from + 9;
@@ -124,7 +125,7 @@ function writeDigits(upper: number, lower: number, exponent: number, out: Uint8A
 }
 
 function putEight(eight: number, out: Uint8Array, at: number): void {
-  const left = (eight / 1e4) | 0;
+  const left = (eight * 1e-4 + 1e-5) | 0;
   const right = (eight - left * 1e4) | 0;
   const a = quads[left]!;
   const b = quads[right]!;

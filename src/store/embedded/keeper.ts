@@ -1,12 +1,12 @@
 /** The keeper: a program of its own that starts the bundled server (or adopts a running one) and stops it when idle. */
 import { closeSync, copyFileSync, fstatSync, truncateSync, writeSync } from "node:fs";
-import { asUploaderError, UploaderError } from "../../core/errors.ts";
+import { asUploaderError } from "../../core/errors.ts";
 import { openBinaries } from "./binaries.ts";
 import { ensureCluster } from "./cluster.ts";
 import { watchUntilIdle } from "./idle-watch.ts";
 import { acquireLock, type Lock } from "./lock.ts";
 import { type KeeperReport, logTail } from "./report.ts";
-import { findServer, isReady, type Server, startServer, stopServer } from "./server.ts";
+import { adoptServer, findServer, type Server, startServer, stopServer } from "./server.ts";
 import { chooseServerUser } from "./server-user.ts";
 import { addressAt } from "./session.ts";
 import { closeSocketDirectory, openSocketDirectory } from "./socket-directory.ts";
@@ -35,10 +35,7 @@ try {
 async function keep(lock: Lock): Promise<void> {
   let server: Server | null = null;
   try {
-    server = findServer(paths.data) ?? (await start());
-    if (!(await isReady(paths.data, server.pid, stopping.signal))) {
-      throw new UploaderError("database_unreachable", `The bundled PostgreSQL ended while it started on ${paths.data}`);
-    }
+    server = (await adoptServer(paths.data, stopping.signal)) ?? (await start());
     report({ kind: "ready" });
     await watchUntilIdle({
       address: addressAt(server.socketDirectory),
@@ -67,7 +64,12 @@ async function start(): Promise<Server> {
   const binaries = openBinaries(paths.root, user);
   await ensureCluster(paths, binaries, user);
   const socketDirectory = openSocketDirectory(paths.root, user, process.env);
-  return startServer({ binaries, data: paths.data, user, socketDirectory, signal: stopping.signal });
+  try {
+    return await startServer({ binaries, data: paths.data, user, socketDirectory, signal: stopping.signal });
+  } catch (error) {
+    closeSocketDirectory(socketDirectory);
+    throw error;
+  }
 }
 
 function fail(error: unknown): void {

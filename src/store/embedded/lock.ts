@@ -41,7 +41,7 @@ function bury(path: string, dead: LockRecord): boolean {
   if (right === null) return false;
   try {
     // Nobody but the holder of this right removes that lock, so it cannot change between these two steps.
-    unlinkSync(path);
+    if (readLock(path)?.token === dead.token) unlinkSync(path);
     return true;
   } finally {
     right.release();

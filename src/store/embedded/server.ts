@@ -71,36 +71,42 @@ export interface StartOptions {
   signal: AbortSignal;
 }
 
+/** A running postmaster once it takes connections; null when there is none, or it ends instead. */
+export async function adoptServer(data: string, signal: AbortSignal): Promise<Server | null> {
+  for (let server = findServer(data); server !== null; server = findServer(data)) {
+    if (server.ready) return server;
+    await delay(10, undefined, { signal });
+  }
+  return null;
+}
+
 /** Starts a postmaster and waits until it takes connections, as long as crash recovery may take. */
 export async function startServer(options: StartOptions): Promise<Server> {
-  const { data, socketDirectory, signal } = options;
-  // After a crash, backends of the old postmaster may hold its shared memory until their query ends: 30 s for that.
-  let attemptsLeft = readServer(data) === null ? 1 : 100;
-  // Nobody runs here, we hold the lock; but Postgres would believe a stale pid that is somebody else's by now.
-  const socket = socketFile(socketDirectory);
-  for (const stale of [join(data, "postmaster.pid"), socket, `${socket}.lock`]) rmSync(stale, { force: true });
-  for (; attemptsLeft > 0; attemptsLeft -= 1) {
+  const { data, signal } = options;
+  // After a crash, backends of the old postmaster may hold its shared memory until their query ends.
+  const deadline = performance.now() + (readServer(data) === null ? 1_000 : 30_000);
+  removeStale(options);
+  while (performance.now() < deadline) {
     const pid = spawnServer(options);
-    if (pid === null) break;
     try {
-      if (await isReady(data, pid, signal)) return { pid, socketDirectory, ready: true };
+      // Until it has written its lock file, or has ended because another one was quicker.
+      while (pid !== null && isRunning(pid) && findServer(data) === null) await delay(5, undefined, { signal });
+      const server = await adoptServer(data, signal);
+      if (server !== null) return server;
     } catch (error) {
-      await stopServer({ pid, socketDirectory, ready: false });
+      if (pid !== null) await stopServer({ ...options, pid, ready: false });
       throw error;
     }
-    if (attemptsLeft > 1) await delay(300, undefined, { signal });
+    await delay(200, undefined, { signal });
   }
   throw new UploaderError("database_unreachable", `The bundled PostgreSQL does not start on ${data}`);
 }
 
-/** Waits for a postmaster that is starting or recovering; false when it ends instead. */
-export async function isReady(data: string, pid: number, signal: AbortSignal): Promise<boolean> {
-  while (isRunning(pid)) {
-    const server = readServer(data);
-    if (server?.pid === pid && server.ready) return true;
-    await delay(10, undefined, { signal });
-  }
-  return false;
+/** Postgres does so itself, except when the pid in its lock files is a zombie or somebody else's by now. */
+function removeStale({ data, socketDirectory }: StartOptions): void {
+  if (readServer(data) === null || findServer(data) !== null) return;
+  const socket = socketFile(socketDirectory);
+  for (const file of [join(data, "postmaster.pid"), socket, `${socket}.lock`]) rmSync(file, { force: true });
 }
 
 /** Fast shutdown: transactions are rolled back, clients sent away, everything is on disk when this returns. */

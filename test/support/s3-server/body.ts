@@ -18,8 +18,8 @@ import { type Blob, blobBytes, memoryStorage, type Storage } from "./storage.ts"
 
 export interface ReceivedBody {
   blob: Blob;
-  /** MD5, hex. */
-  md5: string;
+  /** MD5, hex; null where neither the ETag nor the client needs it. */
+  md5: string | null;
   /** base64; the one the client sent (verified), else the server's own default. */
   checksum: { algorithm: ChecksumAlgorithm; value: string } | null;
 }
@@ -31,6 +31,8 @@ export interface BodyRules {
   trailers: "accept" | "refuse";
   /** Computed when the client sent no checksum: S3 adds a CRC-64/NVME. */
   defaultChecksum: ChecksumAlgorithm | null;
+  /** `md5` as S3 without KMS; `opaque`: random, as with SSE-KMS everywhere (and cheaper: MD5 takes most of the time). */
+  etags: "md5" | "opaque";
 }
 
 interface PayloadMode {
@@ -99,8 +101,8 @@ function checkChecksum(algorithm: ChecksumAlgorithm, expected: string | undefine
   }
 }
 
-function checkContentMd5(contentMd5: string | undefined, md5: Buffer): void {
-  if (contentMd5 === undefined) return;
+function checkContentMd5(contentMd5: string | undefined, md5: Buffer | null): void {
+  if (contentMd5 === undefined || md5 === null) return;
   const expected = Buffer.from(contentMd5, "base64");
   if (expected.length !== 16 || expected.toString("base64") !== contentMd5) throw new Refusal("InvalidDigest");
   if (!expected.equals(md5)) {
@@ -141,11 +143,12 @@ export async function receiveBody(
   const expected = expectedChecksum(call, mode, rules);
 
   const writer = storage.create();
-  const md5 = createHash("md5");
+  const contentMd5 = call.headers["content-md5"];
+  const md5 = rules.etags === "md5" || contentMd5 !== undefined ? createHash("md5") : null;
   const sha256 = mode.sha256 === null ? null : createHash("sha256");
   const checksum: RunningChecksum | null = expected.algorithm ? algorithmTable[expected.algorithm].start() : null;
   function take(bytes: Buffer): void {
-    md5.update(bytes);
+    md5?.update(bytes);
     sha256?.update(bytes);
     checksum?.update(bytes);
     writer.write(bytes);
@@ -157,8 +160,8 @@ export async function receiveBody(
 
   const blob = writer.finish();
   if (blob.sizeBytes !== sizeBytes) throw new Refusal("IncompleteBody");
-  const digest = md5.digest();
-  checkContentMd5(call.headers["content-md5"], digest);
+  const digest = md5?.digest() ?? null;
+  checkContentMd5(contentMd5, digest);
   if (sha256 && sha256.digest("hex") !== mode.sha256) throw new Refusal("XAmzContentSHA256Mismatch");
   const value = checksum?.digest().toString("base64");
   if (expected.algorithm && value !== undefined) {
@@ -166,7 +169,7 @@ export async function receiveBody(
     else if (expected.trailer) checkChecksum(expected.algorithm, trailers[checksumHeader(expected.algorithm)], value);
   }
   const kept = expected.algorithm && value !== undefined ? { algorithm: expected.algorithm, value } : null;
-  return { blob, md5: digest.toString("hex"), checksum: kept };
+  return { blob, md5: digest?.toString("hex") ?? null, checksum: kept };
 }
 
 /** Reads a small XML body, checked like any other. */

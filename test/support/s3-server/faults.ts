@@ -78,6 +78,19 @@ export interface Faults {
   readonly played: Readonly<Record<string, number>>;
 }
 
+/** Everything that passes by itself and that a retry must survive: for chaos. */
+export const transientFaults: readonly FaultAction[] = [
+  { kind: "error", code: "SlowDown", retryAfterSeconds: 0 },
+  { kind: "error", code: "InternalError" },
+  { kind: "error", code: "RequestTimeout" },
+  { kind: "error", code: "ServiceUnavailable", early: true },
+  { kind: "html", status: 502 },
+  { kind: "reset" },
+  { kind: "reset", afterBytes: 1000 },
+  { kind: "truncate" },
+  { kind: "loseAnswer" },
+];
+
 /** What the server itself needs of the faults. */
 export interface FaultDesk extends Faults {
   pick(call: Call): FaultAction | null;

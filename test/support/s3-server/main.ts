@@ -11,6 +11,7 @@ const { values } = parseArgs({
     "access-key": { type: "string", default: "AKIDEXAMPLE" },
     secret: { type: "string", default: "secretsecret" },
     "min-part-bytes": { type: "string" },
+    "opaque-etags": { type: "boolean", default: false },
   },
 });
 
@@ -18,6 +19,7 @@ const server = await startS3Server({
   port: Number(values.port),
   buckets: values.bucket,
   region: values.region,
+  quirks: { etags: values["opaque-etags"] ? "opaque" : "md5" },
   credentials: [{ accessKeyId: values["access-key"], secretAccessKey: values.secret }],
   ...(values.dir === undefined ? {} : { directory: values.dir }),
   ...(values["min-part-bytes"] === undefined ? {} : { minPartBytes: Number(values["min-part-bytes"]) }),

@@ -13,7 +13,7 @@ import { checkWriteConditions, readObjectHead, usesKms, versionHeader } from "./
 import { newVersionId } from "./objects.ts";
 import { Refusal } from "./refusals.ts";
 import { joinBlobs } from "./storage.ts";
-import { opaqueEtag, publish, randomId, type StoredObject, type StoredPart, type Upload } from "./world.ts";
+import { newEtag, publish, randomId, type StoredObject, type StoredPart, type Upload } from "./world.ts";
 import { childText, element, parseXml, s3Document, type XmlNode } from "./xml.ts";
 
 const maxParts = 10_000;
@@ -101,7 +101,7 @@ const uploadPart: Handler = async (exchange) => {
     partNumber,
     blob: body.blob,
     md5: body.md5,
-    etag: world.quirks.etags === "opaque" || usesKms(upload) ? opaqueEtag() : body.md5,
+    etag: newEtag(body.md5, world.quirks, usesKms(upload)),
     checksum: body.checksum,
     modifiedAt: world.now(),
   };
@@ -155,6 +155,11 @@ function listedParts(document: XmlNode, upload: Upload, minPartBytes: number): S
     }
   }
   return parts;
+}
+
+function md5OfMd5s(parts: readonly StoredPart[]): string {
+  const md5s = parts.map((part) => Buffer.from(part.md5 ?? "", "hex"));
+  return createHash("md5").update(Buffer.concat(md5s)).digest("hex");
 }
 
 function joinedChecksum(upload: Upload, parts: readonly StoredPart[]): StoredObject["checksum"] {
@@ -216,8 +221,6 @@ const completeMultipartUpload: Handler = async (exchange) => {
   }
   const upload = findUpload(exchange);
   const parts = listedParts(document, upload, world.minPartBytes);
-  const md5s = Buffer.concat(parts.map((part) => Buffer.from(part.md5, "hex")));
-  const opaque = world.quirks.etags === "opaque" || usesKms(upload);
   const object: StoredObject = {
     key: call.key,
     headers: upload.headers,
@@ -225,7 +228,7 @@ const completeMultipartUpload: Handler = async (exchange) => {
     encryption: upload.encryption,
     tags: upload.tags,
     blob: joinBlobs(parts.map((part) => part.blob)),
-    etag: `${opaque ? opaqueEtag() : createHash("md5").update(md5s).digest("hex")}-${parts.length}`,
+    etag: `${newEtag(md5OfMd5s(parts), world.quirks, usesKms(upload))}-${parts.length}`,
     checksum: joinedChecksum(upload, parts),
     modifiedAt: world.now(),
     versionId: newVersionId(exchange),

@@ -11,7 +11,7 @@ import {
   writeHeaders,
 } from "./object-head.ts";
 import { Refusal } from "./refusals.ts";
-import { findBucket, opaqueEtag, publish, randomId, remove, type StoredObject } from "./world.ts";
+import { findBucket, newEtag, publish, randomId, remove, type StoredObject } from "./world.ts";
 import { childText, element, parseXml, s3Document, type XmlNode } from "./xml.ts";
 
 export function newVersionId(exchange: Exchange): string | null {
@@ -41,7 +41,7 @@ const putObject: Handler = async (exchange) => {
     ...head,
     key: call.key,
     blob: body.blob,
-    etag: world.quirks.etags === "opaque" || usesKms(head) ? opaqueEtag() : body.md5,
+    etag: newEtag(body.md5, world.quirks, usesKms(head)),
     checksum: body.checksum && { ...body.checksum, type: "FULL_OBJECT" },
     modifiedAt: world.now(),
     versionId: newVersionId(exchange),

@@ -21,8 +21,8 @@ export interface Tag {
 export interface StoredPart {
   partNumber: number;
   blob: Blob;
-  /** MD5, hex. */
-  md5: string;
+  /** MD5, hex, if it was computed. */
+  md5: string | null;
   etag: string;
   checksum: { algorithm: ChecksumAlgorithm; value: string } | null;
   modifiedAt: Date;
@@ -67,8 +67,6 @@ export interface Bucket {
 }
 
 export interface Quirks extends BodyRules {
-  /** `md5` as S3 without KMS; `opaque`: random, as with SSE-KMS everywhere. */
-  etags: "md5" | "opaque";
   /** `ignore-on-complete` as radosgw: If-None-Match and If-Match count on PUT only. */
   conditions: "honour" | "ignore-on-complete" | "ignore";
   /** A second Complete with the same parts: `same` answer again as S3 does, or the upload is gone. */
@@ -105,9 +103,9 @@ export function randomId(): string {
   return randomBytes(24).toString("base64url");
 }
 
-/** An ETag that says nothing about the bytes. */
-export function opaqueEtag(): string {
-  return randomBytes(16).toString("hex");
+/** The MD5 where it is known and may be shown, else a mark that says nothing about the bytes. */
+export function newEtag(md5: string | null, quirks: Quirks, kms: boolean): string {
+  return md5 === null || quirks.etags === "opaque" || kms ? randomBytes(16).toString("hex") : md5;
 }
 
 /** Publishes an object under its key; the moment at which a write happens. */
