@@ -1,6 +1,6 @@
 /** Which Postgres: the one that is named, or the embedded one (design A10). */
 import type { ClientConfig } from "pg";
-import type { Config } from "./config.ts";
+import { type Config, redactUrl, withPassword } from "./config.ts";
 import { defaultStateDirectory } from "./store/embedded/state-directory.ts";
 
 export interface DatabaseAddress {
@@ -28,6 +28,11 @@ export function databaseAddress(config: Config, signal: AbortSignal): DatabaseAd
       description: "the embedded database",
     };
   }
-  const { url } = connection;
-  return { connect: async () => ({ connectionString: url }), url: async () => url, description: "the database" };
+  const connectionString = withPassword(connection.url, config.secrets.databasePassword);
+  return {
+    connect: async () => ({ connectionString }),
+    // For psql: a password from a file or a variable is found there again, and is not for a screen.
+    url: async () => connection.url,
+    description: redactUrl(connection.url),
+  };
 }

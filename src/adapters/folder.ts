@@ -3,9 +3,20 @@ import { access, link, lstat, statfs } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { UploaderError } from "../core/errors.ts";
 import { keyProblem } from "../core/key.ts";
-import type { Body, Destination, DestinationReport, FoundObject, PutHooks, PutJob, PutOutcome } from "../core/ports.ts";
+import { startDigest } from "../core/object-digest.ts";
+import type {
+  Bandwidth,
+  Body,
+  Destination,
+  DestinationReport,
+  DigestForm,
+  FoundObject,
+  PutHooks,
+  PutJob,
+  PutOutcome,
+} from "../core/ports.ts";
 import { errnoOf } from "./errno.ts";
-import { compareSource, copyBytes, readObject } from "./folder/content.ts";
+import { compareSource, copyBytes, digestObject, readObject } from "./folder/content.ts";
 import { openDirectories } from "./folder/directories.ts";
 import { folderFault } from "./folder/faults.ts";
 import type { Link } from "./folder/publish.ts";
@@ -26,6 +37,8 @@ export interface FolderOptions {
   fsync?: boolean;
   /** Buffers in use at one time, in bytes. */
   bytesInFlight?: number;
+  /** Absent: as fast as it goes. */
+  bandwidth?: Bandwidth;
   nowMs?: () => number;
   /** From 0 up to 1. */
   random?: () => number;
@@ -42,7 +55,8 @@ export async function openFolderDestination(options: FolderOptions): Promise<Des
   const { fsync = true, nowMs = Date.now, random = Math.random, onNotice = () => {}, link: makeLink = link } = options;
   const root = await openFolderRoot(resolve(options.root), options.createRoot);
   const directories = openDirectories({ root: root.path, fsync, nowMs, ensureRoot: root.ensure });
-  const putSource = createPut({ directories, fsync, random, onNotice, link: makeLink, nowMs });
+  const { bandwidth } = options;
+  const putSource = createPut({ directories, fsync, random, onNotice, link: makeLink, nowMs, bandwidth });
   const buffers = createBufferPool(options.bytesInFlight ?? 64 * copyBytes);
   const pace = createPace();
 
@@ -108,6 +122,16 @@ export async function openFolderDestination(options: FolderOptions): Promise<Des
     return found === "odd" ? "unknown" : found;
   }
 
+  async function readBack(key: string, form: DigestForm, signal: AbortSignal): ReturnType<Destination["readBack"]> {
+    signal.throwIfAborted();
+    if (keyProblem(key) !== null || !(await root.locate())) return "absent";
+    const path = join(root.path, key);
+    const read = await withRoom(signal, (room) =>
+      told(path, () => digestObject(path, startDigest(form), room, signal)),
+    );
+    return read === "odd" ? "unknown" : read;
+  }
+
   /** What `find` tells has no checksum: equal sizes are then "unknown", and `head` of the key knows more. */
   async function compare(body: Body, found: FoundObject, signal: AbortSignal) {
     const source = await openSource(body);
@@ -131,7 +155,17 @@ export async function openFolderDestination(options: FolderOptions): Promise<Des
     return { description: `folder ${root.path}, ${freeGb} GB free`, canList: true, notices };
   }
 
-  return { kind: "folder", identity: `file://${root.path}`, check, find, head, compare, put, close: async () => {} };
+  return {
+    kind: "folder",
+    identity: `file://${root.path}`,
+    check,
+    find,
+    head,
+    compare,
+    put,
+    readBack,
+    close: async () => {},
+  };
 }
 
 const absentErrors = ["ENOENT", "ENOTDIR", "ENAMETOOLONG", "EINVAL", "EILSEQ"];

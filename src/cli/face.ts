@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { type LoadedConfig, loadConfig } from "../config.ts";
 import type { Emit } from "../core/events.ts";
+import type { GivenFlags } from "./flags.ts";
 import { createRenderer, mayDraw, type Renderer, type RenderOptions } from "./render.ts";
 
 /** How long work in hand may go on after the first signal. */
@@ -31,7 +32,7 @@ export interface GlobalFlags {
 }
 
 /** Flags that are no configuration keys; everything else a command accepts goes to the configuration by its path. */
-export async function openFace(command: Command, flags: Record<string, string | boolean | number> = {}): Promise<Face> {
+export async function openFace(command: Command, flags: GivenFlags = {}): Promise<Face> {
   const options = command.optsWithGlobals<GlobalFlags>();
   const loaded = loadConfig({
     flags,
@@ -47,7 +48,7 @@ export async function openFace(command: Command, flags: Record<string, string | 
     verbose: options.verbose ?? 0,
     progress: options.progress !== false,
     color: colorWanted(options, process.env),
-    logFormat: options.logFormat ?? "text",
+    logFormat: options.logFormat ?? loaded.config.logFormat,
     now: Date.now,
   };
   const block = mayDraw(render) ? (await import("./progress-block.ts")).openProgressBlock(process.stderr) : null;

@@ -22,14 +22,17 @@ export function addConfigFlags(command: Command, shown: readonly string[]): Comm
     const long = spec.flag.split(" ")[0]!;
     const option = new Option([...spec.aliases, spec.flag].join(", "), spec.description);
     option.hidden = !shown.includes(spec.path);
+    if (spec.repeatable) option.argParser((value: string, before: string[] | undefined) => [...(before ?? []), value]);
     if (!command.options.some((known) => known.long === long)) command.addOption(option);
   }
   return command;
 }
 
 /** The configuration flags that were given, by their dotted path. */
-export function givenConfigFlags(command: Command): Record<string, string | boolean | number> {
-  const given: Record<string, string | boolean | number> = {};
+export type GivenFlags = Record<string, string | boolean | number | readonly string[]>;
+
+export function givenConfigFlags(command: Command): GivenFlags {
+  const given: GivenFlags = {};
   for (const spec of describeFlags()) {
     const name = attribute(spec.flag.split(" ")[0]!.replace(/^--no-/, "--"));
     if (command.getOptionValueSource(name) === "cli") given[spec.path] = command.getOptionValue(name);

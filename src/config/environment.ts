@@ -36,7 +36,7 @@ export interface DotenvFile {
 const credentialNames = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
 
 /** `.env` of this folder; `null` when there is none. */
-export function readDotenv(directory: string, isKnown: (name: string) => boolean): DotenvFile | null {
+export function readDotenv(directory: string, known: ReadonlySet<string>): DotenvFile | null {
   let text: string;
   try {
     text = readFileSync(join(directory, ".env"), "utf8");
@@ -48,7 +48,7 @@ export function readDotenv(directory: string, isKnown: (name: string) => boolean
   // Loaded when there is something to parse: it takes 12 ms.
   const { parse } = createRequire(import.meta.url)("dotenv") as typeof import("dotenv");
   const all = parse(text.replace(/^\ufeff/, ""));
-  const variables = Object.fromEntries(Object.entries(all).filter(([name]) => isKnown(name)));
+  const variables = Object.fromEntries(Object.entries(all).filter(([name]) => known.has(name)));
   const credentials = credentialNames.filter((name) => all[name]);
   const notices =
     credentials.length === 0

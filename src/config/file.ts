@@ -20,21 +20,21 @@ export interface ConfigFile {
 }
 
 /** Secrets that people put where settings are; letters and digits only, in lower case. */
-const secrets: Record<string, string> = {
-  password: "UPLOADER_DATABASE_PASSWORD",
-  databasepassword: "UPLOADER_DATABASE_PASSWORD",
-  secret: "UPLOADER_TRIGGER_SECRET",
-  secrets: "UPLOADER_TRIGGER_SECRET",
-  triggersecret: "UPLOADER_TRIGGER_SECRET",
-  apikey: "UPLOADER_TRIGGER_API_KEY",
-  triggerapikey: "UPLOADER_TRIGGER_API_KEY",
-  accesskeyid: "AWS_PROFILE",
-  secretaccesskey: "AWS_PROFILE",
-  sessiontoken: "AWS_PROFILE",
-  awsaccesskeyid: "AWS_PROFILE",
-  awssecretaccesskey: "AWS_PROFILE",
-  awssessiontoken: "AWS_PROFILE",
-};
+const secrets = new Map([
+  ["password", "UPLOADER_DATABASE_PASSWORD"],
+  ["databasepassword", "UPLOADER_DATABASE_PASSWORD"],
+  ["secret", "UPLOADER_TRIGGER_SECRET"],
+  ["secrets", "UPLOADER_TRIGGER_SECRET"],
+  ["triggersecret", "UPLOADER_TRIGGER_SECRET"],
+  ["apikey", "UPLOADER_TRIGGER_API_KEY"],
+  ["triggerapikey", "UPLOADER_TRIGGER_API_KEY"],
+  ["accesskeyid", "AWS_PROFILE"],
+  ["secretaccesskey", "AWS_PROFILE"],
+  ["sessiontoken", "AWS_PROFILE"],
+  ["awsaccesskeyid", "AWS_PROFILE"],
+  ["awssecretaccesskey", "AWS_PROFILE"],
+  ["awssessiontoken", "AWS_PROFILE"],
+]);
 
 /** `name` is the path as the user gave it, `path` the absolute one. Throws `config_invalid`. */
 export function readConfigFile(path: string, name: string, schema: SchemaNode): ConfigFile {
@@ -48,11 +48,10 @@ export function readConfigFile(path: string, name: string, schema: SchemaNode): 
   const entryNode = schema.properties?.sources?.items ?? {};
 
   function originOf(at: string): string {
-    for (let part = at; part !== ""; part = part.slice(0, Math.max(part.lastIndexOf("."), part.lastIndexOf("[")))) {
-      const line = lines.get(part);
-      if (line !== undefined) return `file ${name}:${line}`;
-    }
-    return `file ${name}`;
+    const line = lines.get(at);
+    if (line !== undefined) return `file ${name}:${line}`;
+    const holder = at.replace(/(?:\.|\[)[^.[]*$/, "");
+    return holder === at ? `file ${name}` : originOf(holder);
   }
 
   /** Settings of an object by their path below `prefix`; every key must be one of the schema's. */
@@ -79,7 +78,7 @@ export function readConfigFile(path: string, name: string, schema: SchemaNode): 
   }
 
   function unknownKey(key: string, whole: string, group: string, origin: string): UploaderError {
-    const variable = secrets[key.toLowerCase().replace(/[^a-z0-9]/g, "")];
+    const variable = secrets.get(key.toLowerCase().replace(/[^a-z0-9]/g, ""));
     if (variable !== undefined) {
       const own = variable.startsWith("UPLOADER_")
         ? `set ${variable}, or ${variable}_FILE`

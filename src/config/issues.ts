@@ -20,12 +20,12 @@ export function explainIssues(
   schema: SchemaNode,
   file: ConfigFile | null,
 ): UploaderError {
-  const findings = new Map(issues.map((issue) => [pathOf(issue.path), explain(issue.path, settings, schema, file)]));
-  const all = [...findings.values()];
-  const lines = all.slice(0, shownIssues).map(({ origin, text }) => `${origin}: ${text}`);
-  if (all.length > shownIssues) lines.push(`and ${all.length - shownIssues} more`);
-  const hint = all.length === 1 ? all[0]!.hint : undefined;
-  const isUsage = all.every(({ origin }) => origin.startsWith("flag "));
+  const findings = issues.map((issue) => explain(issue.path, settings, schema, file));
+  // Two bad items of one list are one finding.
+  const lines = [...new Set(findings.map(({ origin, text }) => `${origin}: ${text}`))];
+  if (lines.length > shownIssues) lines.splice(shownIssues, lines.length, `and ${lines.length - shownIssues} more`);
+  const hint = lines.length === 1 ? findings[0]!.hint : undefined;
+  const isUsage = findings.every(({ origin }) => origin.startsWith("flag "));
   return new UploaderError(isUsage ? "usage" : "config_invalid", lines.join("\n"), hint === undefined ? {} : { hint });
 }
 
@@ -34,9 +34,7 @@ type Path = readonly PropertyKey[];
 function explain(issuePath: Path, settings: Layer, schema: SchemaNode, file: ConfigFile | null) {
   const place = keyPlace(issuePath, schema);
   const path = pathOf(place.path);
-  const setting = [path, String(place.path[0])].map((at) => settings.get(at)).find((found) => found !== undefined);
-  const isOfFile = setting === undefined || setting.origin.startsWith("file ");
-  const origin = (isOfFile ? file?.originOf(path) : undefined) ?? setting?.origin ?? "configuration";
+  const origin = settings.get(path)?.origin ?? file?.originOf(path) ?? "configuration";
   const value = valueAt(settings, place.path);
   const found = value === undefined ? "nothing" : confidential.test(path) ? kindOf(value) : shown(value);
   const choices = choicesOf(place.node);
@@ -82,7 +80,8 @@ function valueAt(settings: Layer, path: Path): JsonValue | undefined {
 
 function shown(value: JsonValue): string {
   const text = JSON.stringify(value);
-  return text.length > shownCharacters ? kindOf(value) : text;
+  const isObject = value !== null && typeof value === "object" && !Array.isArray(value);
+  return isObject || text.length > shownCharacters ? kindOf(value) : text;
 }
 
 function kindOf(value: JsonValue): string {

@@ -1,29 +1,25 @@
 /** From flags, variables, the file and borrowed names to one checked configuration. */
-import { existsSync, realpathSync } from "node:fs";
-import { resolve, sep } from "node:path";
+import { resolve } from "node:path";
 import { UploaderError } from "../core/errors.ts";
 import { borrowedLayer, borrowedNames, readCloudSwitches } from "./borrowed.ts";
-import { type DatabaseConnection, nameDatabase } from "./database.ts";
-import { type DestinationPlace, parseDestination, parseFolder, projectNameOf } from "./destination.ts";
+import { type DatabaseConnection, type NamedDatabase, nameDatabase } from "./database.ts";
+import { parseFolder } from "./destination.ts";
 import { createLookup, type Lookup, readDotenv, readSecrets, type Secrets, secretNames } from "./environment.ts";
 import { type ConfigFile, readConfigFile } from "./file.ts";
+import { flagLayer, type GivenFlags, misspelt, variableLayer } from "./given.ts";
 import { explainIssues } from "./issues.ts";
-import { flagOf, type Key, keysOf, readSchema, type SchemaNode } from "./keys.ts";
+import { keysOf, readSchema, type SchemaNode } from "./keys.ts";
 import { type Layer, mergeLayers, type Setting, treeOf } from "./layers.ts";
-import { nearestKey } from "./nearest.ts";
+import { isWithin, type Placed, place, readPlace } from "./places.ts";
 import { configSchema, type Settings } from "./schema.ts";
-import { valueOfText } from "./text-value.ts";
 
 export interface ConfigInput {
-  /** By dotted key path (`s3.profile`); texts are read as the key wants them. */
-  flags: Record<string, string | boolean | number | readonly string[]>;
+  flags: GivenFlags;
   /** As the user gave it; `null`: what UPLOADER_CONFIG names, else no file. */
   configPath: string | null;
   env: NodeJS.ProcessEnv;
   cwd: string;
 }
-
-type Placed<T> = Omit<T, "destination"> & { destination: DestinationPlace | null };
 
 /** One of `sources`, filled up from the top level; places are absolute. */
 export type SourceConfig = Placed<Settings["sources"][number]>;
@@ -52,18 +48,32 @@ export interface LoadedConfig {
  * `config_invalid` for everything else that cannot be understood.
  */
 export function loadConfig(input: ConfigInput): LoadedConfig {
+  const { env, cwd } = input;
   const schema = readSchema();
-  const plain = resolveConfig(input, schema, createLookup(input.env, {}));
-  const known = new Set([...keysOf(schema).map((key) => key.env), ...borrowedNames, ...ownNames]);
-  const dotenv = readDotenv(input.cwd, (name) => known.has(name));
-  if (dotenv === null) return plain;
-  // What lies on a card must not steer the program, and neither may `.env` itself say that it does not.
-  const withDotenv = () => resolveConfig(input, schema, createLookup(input.env, dotenv.variables));
-  const loaded = isWithinSource(plain.config, input.cwd) ? null : withDotenv();
-  if (loaded === null || isWithinSource(loaded.config, input.cwd)) {
-    return { ...plain, notices: [...plain.notices, ".env is left out, because it lies inside a source"] };
+  // A file is read once, as it may be a pipe.
+  const files = new Map<string, ConfigFile>();
+  const fileOf = (name: string): ConfigFile => {
+    const file = files.get(name) ?? readConfigFile(resolve(cwd, name), name, schema);
+    files.set(name, file);
+    return file;
+  };
+  const known = [...keysOf(schema).map((key) => key.env), ...ownNames];
+  const misspellings = misspelt(env, known);
+  const loadWith = (variables: Record<string, string>, ...notices: string[]): LoadedConfig => {
+    const loaded = resolveConfig(input, schema, createLookup(env, variables), fileOf);
+    return { ...loaded, notices: [...loaded.notices, ...misspellings, ...notices] };
+  };
+  const isInSource = ({ config }: LoadedConfig): boolean =>
+    isWithin(cwd, [config.source, ...config.sources.map(({ source }) => source)]);
+
+  const dotenv = readDotenv(cwd, new Set([...known, ...borrowedNames]));
+  if (dotenv === null) return loadWith({});
+  // What lies on a card must not steer the program, and `.env` itself must not say where the source is.
+  if (!isInSource(loadWith({}))) {
+    const loaded = loadWith(dotenv.variables, ...dotenv.notices);
+    if (!isInSource(loaded)) return loaded;
   }
-  return { ...loaded, notices: [...loaded.notices, ...dotenv.notices] };
+  return loadWith({}, ".env is left out, because it lies inside a source");
 }
 
 /** The configuration with one of `sources` in place of the top level. Throws `usage` when there is none of that name. */
@@ -84,14 +94,17 @@ const ownNames = [...secretNames, ...secretNames.map((name) => `${name}_FILE`), 
 /** An entry of `sources` says these itself: a flag for all of them would make them one. */
 const ownOfSource = new Set(["source", "destination", "project", "usersFile"]);
 
-function resolveConfig(input: ConfigInput, schema: SchemaNode, lookup: Lookup): LoadedConfig {
-  const { cwd } = input;
+function resolveConfig(
+  { flags, configPath: named, cwd }: ConfigInput,
+  schema: SchemaNode,
+  lookup: Lookup,
+  fileOf: (name: string) => ConfigFile,
+): LoadedConfig {
   const keys = keysOf(schema);
-  const named = input.configPath ?? lookup("UPLOADER_CONFIG")?.text ?? null;
-  const configPath = named === null ? null : resolve(cwd, named);
-  const file = named === null || configPath === null ? null : readConfigFile(configPath, named, schema);
+  const fileName = named ?? lookup("UPLOADER_CONFIG")?.text ?? null;
+  const file = fileName === null ? null : fileOf(fileName);
   const cloud = readCloudSwitches(lookup);
-  const above = mergeLayers([flagLayer(input, keys), variableLayer(lookup, keys, cwd)]);
+  const above = mergeLayers([flagLayer(flags, keys, cwd), variableLayer(lookup, keys, cwd)]);
   const fileLayer: Layer = file?.layer ?? new Map();
   const merge = (entry: Layer) => {
     const own = mergeLayers([withoutOwn(above, entry), entry, fileLayer]);
@@ -104,68 +117,29 @@ function resolveConfig(input: ConfigInput, schema: SchemaNode, lookup: Lookup): 
     const parsed = configSchema()
       .shape.sources.unwrap()
       .element.parse({ ...treeOf(ofEntry(own, schema)), name });
+    assertKms(parsed.s3, own);
     return place(parsed, own, cwd);
   });
 
-  const url = merged.get("database.url");
-  const isEmptied = url?.isFinal === true && url.value === null;
-  const database = nameDatabase({
-    url: url && settings.database.url !== null ? { text: settings.database.url, origin: url.origin } : null,
-    older: isEmptied ? null : (file?.olderDatabase ?? null),
-    // `--database-url none` means the embedded one, whatever the environment names.
-    lookup: isEmptied ? () => null : lookup,
-    cwd,
-  });
+  const database = databaseOf(settings.database.url, merged.get("database.url"), file, lookup, cwd);
   const secrets = readSecrets(lookup, cwd);
   const { $schema: _, ...top } = place(settings, merged, cwd);
   const config: Config = {
     ...top,
+    stateDirectory: readPlace("stateDirectory", top.stateDirectory, merged, cwd, (text, base) =>
+      parseFolder(text, base, "stateDirectory"),
+    ),
     database: { ...settings.database, connection: database.connection },
     sources,
     secrets: { ...secrets, databasePassword: secrets.databasePassword ?? database.password },
     cloudUploadEnabled: cloud.cloudUploadEnabled,
-    configPath,
+    configPath: fileName === null ? null : resolve(cwd, fileName),
   };
   const origins = new Map(keys.map(({ path }) => [path, merged.get(path)?.origin ?? "default"]));
   origins.set("sources", merged.get("sources")?.origin ?? "default");
   origins.set("database.connection", database.origin);
   origins.set("cloudUploadEnabled", cloud.origin);
-  return {
-    config,
-    origins,
-    notices: [...(file?.notices ?? []), ...database.notices, ...misspelt(input.env, keys)],
-    configPath,
-  };
-}
-
-function flagLayer({ flags, cwd }: ConfigInput, keys: readonly Key[]): Layer {
-  const layer = new Map<string, Setting>();
-  for (const [path, given] of Object.entries(flags)) {
-    const key = keys.find((known) => known.path === path);
-    if (key === undefined) {
-      const nearest = nearestKey(
-        path,
-        keys.map((known) => known.path),
-      )!.key;
-      throw new UploaderError("usage", `there is no key ${JSON.stringify(path)}`, {
-        hint: `the nearest is ${nearest}`,
-      });
-    }
-    const value = typeof given === "string" ? valueOfText(key, given) : typeof given === "object" ? [...given] : given;
-    layer.set(path, { value, origin: `flag ${flagOf(path)}`, baseDirectory: cwd, isFinal: true });
-  }
-  return layer;
-}
-
-function variableLayer(lookup: Lookup, keys: readonly Key[], cwd: string): Layer {
-  const layer = new Map<string, Setting>();
-  for (const key of keys) {
-    const found = lookup(key.env);
-    if (found === null) continue;
-    const value = valueOfText(key, found.text);
-    layer.set(key.path, { value, origin: found.origin, baseDirectory: cwd, isFinal: true });
-  }
-  return layer;
+  return { config, origins, notices: [...(file?.notices ?? []), ...database.notices], configPath: config.configPath };
 }
 
 function withoutOwn(above: Layer, entry: Layer): Layer {
@@ -181,72 +155,27 @@ function ofEntry(settings: Layer, schema: SchemaNode): Layer {
 function check(settings: Layer, schema: SchemaNode, file: ConfigFile | null): Settings {
   const result = configSchema().safeParse(treeOf(settings));
   if (!result.success) throw explainIssues(result.error.issues, settings, schema, file);
-  const { kmsKeyId, serverSideEncryption } = result.data.s3;
-  if (kmsKeyId === null || serverSideEncryption?.startsWith("aws:kms")) return result.data;
-  const { origin } = settings.get("s3.kmsKeyId")!;
+  assertKms(result.data.s3, settings);
+  return result.data;
+}
+
+/** S3 refuses every file of such a request, so it is told before the first. */
+function assertKms({ kmsKeyId, serverSideEncryption }: Settings["s3"], settings: Layer): void {
+  if (kmsKeyId === null || serverSideEncryption?.startsWith("aws:kms")) return;
+  const origin = settings.get("s3.kmsKeyId")?.origin;
   throw new UploaderError("config_invalid", `${origin}: s3.kmsKeyId needs s3.serverSideEncryption "aws:kms"`);
 }
 
-interface Places {
-  project: string | null;
-  source: string | null;
-  destination: string | null;
-  usersFile: string | null;
-}
-
-/** Those of the file are relative to its folder, all others to the working directory. */
-function place<T extends Places>(settings: T, from: Layer, cwd: string): Placed<T> {
-  const absolute = (path: "source" | "usersFile"): string | null =>
-    settings[path] === null ? null : within(from.get(path), (base) => parseFolder(settings[path]!, base, path), cwd);
-  const destination =
-    settings.destination === null
-      ? null
-      : within(from.get("destination"), (base) => parseDestination(settings.destination!, base), cwd);
-  return {
-    ...settings,
-    source: absolute("source"),
-    usersFile: absolute("usersFile"),
-    destination,
-    project: settings.project ?? (destination === null ? null : projectNameOf(destination)),
-  };
-}
-
-/** Reads a place from where its setting was made; an error says where that was. */
-function within<T>(setting: Setting | undefined, read: (baseDirectory: string) => T, cwd: string): T {
-  try {
-    return read(setting?.baseDirectory ?? cwd);
-  } catch (error) {
-    if (!(error instanceof UploaderError) || setting === undefined) throw error;
-    const { code, hint, cause } = error;
-    throw new UploaderError(
-      setting.origin.startsWith("flag ") ? "usage" : code,
-      `${setting.origin}: ${error.message}`,
-      {
-        ...(hint === undefined ? {} : { hint }),
-        cause,
-      },
-    );
-  }
-}
-
-function isWithinSource(config: Config, directory: string): boolean {
-  const here = realPath(directory);
-  return [config.source, ...config.sources.map(({ source }) => source)].some((source) => {
-    if (source === null) return false;
-    const root = realPath(source);
-    return here === root || here.startsWith(root.endsWith(sep) ? root : root + sep);
-  });
-}
-
-const realPath = (path: string): string => (existsSync(path) ? realpathSync(path) : path);
-
-/** UPLOADER_CONCURENCY changes nothing, silently: worth a word. Other programs' names are far from ours. */
-function misspelt(env: NodeJS.ProcessEnv, keys: readonly Key[]): string[] {
-  const known = [...keys.map((key) => key.env), ...ownNames];
-  return Object.keys(env)
-    .filter((name) => name.startsWith("UPLOADER_") && !known.includes(name))
-    .flatMap((name) => {
-      const nearest = nearestKey(name, known)!;
-      return nearest.edits <= 2 ? [`environment ${name} is not known; ${nearest.key} is`] : [];
-    });
+function databaseOf(
+  url: string | null,
+  setting: Setting | undefined,
+  file: ConfigFile | null,
+  lookup: Lookup,
+  cwd: string,
+): NamedDatabase {
+  // `--database-url none` means the embedded one, whatever the file and the environment name.
+  if (setting?.isFinal && setting.value === null)
+    return nameDatabase({ url: null, older: null, lookup: () => null, cwd });
+  const named = setting === undefined || url === null ? null : { text: url, origin: setting.origin };
+  return nameDatabase({ url: named, older: file?.olderDatabase ?? null, lookup, cwd });
 }

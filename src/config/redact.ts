@@ -25,10 +25,12 @@ export function redactUrl(url: string): string {
   if (!URL.canParse(url)) return url.includes("@") || url.includes("?") ? "(hidden)" : url;
   const parsed = new URL(url);
   if (parsed.password !== "") parsed.password = "***";
+  if (parsed.hash !== "") parsed.hash = "***";
   for (const name of [...parsed.searchParams.keys()]) {
     if (!openParameters.has(name)) parsed.searchParams.set(name, "***");
   }
-  return parsed.password === "" && parsed.search === new URL(url).search ? url : parsed.href;
+  // As it was written, unless something had to go.
+  return parsed.href === new URL(url).href ? url : parsed.href;
 }
 
 /** For `config show` and `config_history`: a plain object, of secrets only whether there are any, places as text. */

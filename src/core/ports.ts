@@ -126,7 +126,50 @@ export interface Destination {
    */
   compare(body: Body, found: FoundObject, signal: AbortSignal): Promise<"equal" | "different" | "unknown">;
   put(job: PutJob, hooks: PutHooks): Promise<PutOutcome>;
+  /** Reads the whole object, in constant memory. "unknown": it may not be read, or is no file. */
+  readBack(
+    key: string,
+    digest: DigestForm,
+    signal: AbortSignal,
+  ): Promise<{ sizeBytes: number; digest: string } | "absent" | "unknown">;
   close(): Promise<void>;
+}
+
+/** Which digest of an object: of the whole, or with a part size the composite one. The digest itself is in base64. */
+export type DigestForm =
+  | { algorithm: ChecksumAlgorithm; partSizeBytes: number | null }
+  | { algorithm: "md5"; partSizeBytes: null };
+
+/** A multipart upload that the bucket still holds. */
+export interface StaleUpload {
+  key: string;
+  uploadId: string;
+  initiatedMs: number;
+}
+
+/** What a destination can do where uploads in parts may be left unfinished, for `gc`. */
+export interface UnfinishedUploads {
+  /** Throws `access_denied` where listing them is not permitted. */
+  staleUploads(prefix: string, signal: AbortSignal): AsyncIterable<StaleUpload>;
+  /** False when the store no longer knew it. */
+  abortUpload(key: string, uploadId: string, signal: AbortSignal): Promise<boolean>;
+}
+
+/** Bytes per second that this process may send: one budget for all its connections. */
+export interface Bandwidth {
+  /** bytes/s; null: no limit, and then nobody needs to ask. */
+  readonly limit: number | null;
+  /** Small enough pieces that hundreds of senders take turns within seconds: the store drops who stands still. */
+  readonly pieceBytes: number;
+  /** Calls `send` when the budget has room, in the order asked. False: it had no use for its turn any more. */
+  queue(sizeBytes: number, send: () => boolean): void;
+  /** The same as a promise. Rejects with the signal's reason. */
+  pass(sizeBytes: number, signal: AbortSignal): Promise<void>;
+  /** The configuration's limit, read again while running. */
+  configure(bytesPerSecond: number | null): void;
+  /** The session's limit, which goes first; null: the configuration's. */
+  override(bytesPerSecond: number | null): void;
+  close(): void;
 }
 
 /** One selected file of the source. */
@@ -156,6 +199,36 @@ export interface ScanBatch {
   oddities: Oddity[];
   /** Files met and not selected by include/exclude. */
   excludedFiles: number;
+}
+
+/** Why a path of a source is sent, or is not. */
+export interface SelectionVerdict {
+  selected: boolean;
+  rule: SelectionRule;
+  /** The pattern, or the kind of recording, that decided. */
+  detail: string | null;
+  /** The path that decided: the file's own, or that of a folder above it. */
+  at: string;
+}
+
+export type SelectionRule =
+  | "include"
+  | "kind"
+  | "shimmer_header"
+  | "never_sent"
+  | "own_file"
+  | "exclude"
+  | "no_include"
+  | "no_shimmer_header"
+  | "folder"
+  | OddKind;
+
+/** The rules of one source, asked about one path; it need not exist any more. */
+export interface SelectionRules {
+  /** Relative to the source. By name alone, so `shimmer_header` means: if it begins with one. */
+  byName(path: string): SelectionVerdict;
+  /** With a look at the disk: odd kinds, and the header where the name does not decide. */
+  onDisk(path: string): Promise<SelectionVerdict>;
 }
 
 export interface SourceTree {

@@ -1,14 +1,6 @@
 /** The port to the state machine: what operations may ask of the database, one method per statement. */
-import type {
-  Checksum,
-  ChecksumAlgorithm,
-  FoundObject,
-  OpenUpload,
-  Proof,
-  ScannedFile,
-  StoredPart,
-  UploadMemory,
-} from "./ports.ts";
+import type { Inquiries, KnownObject } from "./inquiries.ts";
+import type { Checksum, ChecksumAlgorithm, OpenUpload, Proof, ScannedFile, StoredPart, UploadMemory } from "./ports.ts";
 import type { FileStatus, SessionStatus } from "./states.ts";
 
 /** What registration saw under the key: nothing · a row in `objects` · an object in the store's listing. */
@@ -143,13 +135,6 @@ export interface ClaimedFile {
   derivedFrom: number | null;
 }
 
-/** What `objects` says of a key. */
-export interface KnownObject extends FoundObject {
-  mtimeNs: bigint | null;
-  proof: Proof;
-  ours: boolean;
-}
-
 /** The end of one attempt, as a move of the file's row (core/states.ts). */
 export type Ending =
   | { move: "settle"; file: ClaimedFile; object: ObjectFact; requestId: string | null; durationMs: number }
@@ -211,7 +196,7 @@ export interface Journal {
   readonly path: string;
 }
 
-export interface Store {
+export interface Store extends Inquiries {
   /** Who this database is. */
   installation(): Promise<string>;
   /**
@@ -277,4 +262,4 @@ export interface EnterOptions {
   concurrency: number;
 }
 
-export type { Checksum, ChecksumAlgorithm, ScannedFile };
+export type { Checksum, ChecksumAlgorithm, KnownObject, ScannedFile };

@@ -52,7 +52,8 @@ export interface Clock {
 const gapPeriods = 10;
 /** A forward step this close to a whole turn is a step back: 10 s of 24-bit ticks, an eighth of a turn at most. */
 const backwardWindowTicks = 10 * ticksPerSecond;
-const mostListed = 10_000;
+/** Most gaps and most odd ticks that are listed one by one. */
+export const mostListed = 10_000;
 
 /** Unwraps the tick counter. Every record keeps its place; nothing is smoothed, whatever is odd is reported. */
 export function openClock({ tickBytes, dividerTicks, rule, startTicks, anchor }: ClockOptions): Clock {
@@ -91,7 +92,8 @@ export function openClock({ tickBytes, dividerTicks, rule, startTicks, anchor }:
       return;
     }
     const step = (tick - previous) & mask;
-    const isBack = rule === "half" ? tick < previous && previous - tick <= turn / 2 : rule === "true" && step >= backFrom;
+    const isBack =
+      rule === "half" ? tick < previous && previous - tick <= turn / 2 : rule === "true" && step >= backFrom;
     const isOutOfTurn = rule === "true" && tick === 0 && step > turn - backFrom;
     // Firmware 1.00 to 1.01.003 writes tick 0 when the card is slow; blank records come from a cut power.
     if (isOutOfTurn && (!isBack || isBlankRecord(bytes, at, stride))) {

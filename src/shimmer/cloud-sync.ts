@@ -31,7 +31,11 @@ function exgRow(chip: 1 | 2, bits: 16 | 24, on: Flag, unless?: Flag): Row {
   return {
     on,
     ...(unless === undefined ? {} : { unless }),
-    channels: [[`${stem}_Status`, "u8"], [`${stem}_CH1_${bits}bit`, word], [`${stem}_CH2_${bits}bit`, word]],
+    channels: [
+      [`${stem}_Status`, "u8"],
+      [`${stem}_CH1_${bits}bit`, word],
+      [`${stem}_CH2_${bits}bit`, word],
+    ],
   };
 }
 
@@ -43,7 +47,13 @@ const rows: readonly Row[] = [
   { on: [3, 0x01], channels: [["EXT_A6", "u16"]] },
   { on: [4, 0x08], channels: [["EXT_A15", "u16"]] },
   { on: [4, 0x02], channels: [["INT_A12", "u16"]] },
-  { on: bridge, channels: [["Strain_High", "u16"], ["Strain_Low", "u16"]] },
+  {
+    on: bridge,
+    channels: [
+      ["Strain_High", "u16"],
+      ["Strain_Low", "u16"],
+    ],
+  },
   { on: [4, 0x01], unless: bridge, channels: [["INT_A13", "u16"]] },
   { on: [5, 0x80], unless: bridge, channels: [["INT_A14", "u16"]] },
   { on: gsr, channels: [["GSR_Raw", "u16"]] },
@@ -53,7 +63,13 @@ const rows: readonly Row[] = [
   { on: [3, 0x20], channels: three("Mag", "i16r", "XZY") },
   { on: [5, 0x40], channels: three("Accel_MPU", "i16r") },
   { on: [5, 0x20], channels: three("Mag_MPU", "i16") },
-  { on: [5, 0x04], channels: [["BMP_Temperature", "i16r"], ["BMP_Pressure", "i24r"]] },
+  {
+    on: [5, 0x04],
+    channels: [
+      ["BMP_Temperature", "i16r"],
+      ["BMP_Pressure", "i24r"],
+    ],
+  },
   exgRow(1, 24, [3, 0x10]),
   exgRow(1, 16, [5, 0x10], [3, 0x10]),
   exgRow(2, 24, [3, 0x08]),
@@ -114,19 +130,36 @@ export function cloudChannels(header: Header): CloudChannel[] {
   });
 }
 
-/** Its arrays as columns, in the order of its keys; the scalars between them are the JSON writer's. */
-export function cloudSyncLayout(header: Header, name: string): Layout {
+/** @throws UploaderError `recording_bad` for a Shimmer3R, which the older service could not read */
+export function assertCloudReadable(header: Header, name: string): void {
   if (header.generation !== "shimmer3") {
     const hint = "The older service could not read it either; use the vendor profile.";
-    throw badRecording(name, { offset: 30, field: "hardware version", expected: "3 (Shimmer3) for the cloud-sync profile", found: "10", hint });
+    throw badRecording(name, {
+      offset: 30,
+      field: "hardware version",
+      expected: "3 (Shimmer3) for the cloud-sync profile",
+      found: "10",
+      hint,
+    });
   }
+}
+
+/** Its arrays as columns, in the order of its keys; the scalars between them are the JSON writer's. */
+export function cloudSyncLayout(header: Header): Layout {
   const channels = places(header);
   const at = new Map(channels.map((place) => [place.key, place]));
   const steps: Step[] = [];
   const columns: (Signal & { source: Source })[] = [];
-  const add = (keys: readonly string[], from: readonly Place[], isCalibrated: boolean, unit: string, convert: Convert | null) => {
+  const add = (
+    keys: readonly string[],
+    from: readonly Place[],
+    isCalibrated: boolean,
+    unit: string,
+    convert: Convert | null,
+  ) => {
     const signals = keys.map((key) => ({ name: key, unit, isCalibrated }));
-    const step = steps.push({ signals, reads: from.map(({ word, offset }, column) => ({ word, offset, column })), convert }) - 1;
+    const step =
+      steps.push({ signals, reads: from.map(({ word, offset }, column) => ({ word, offset, column })), convert }) - 1;
     for (const [column, signal] of signals.entries()) columns.push({ ...signal, source: { step, column } });
   };
   const copy = (key: string, of: string, unit: string) => {
@@ -148,10 +181,16 @@ export function cloudSyncLayout(header: Header, name: string): Layout {
     const isWideRange = stem === "Accel_WR";
     const keys = ["X", "Y", "Z"].map((axis) => `${stem}_${axis}_cal`);
     const unit = { Gyro: "deg/s", Mag: "local_flux" }[stem] ?? "m/(s^2)";
-    add(isWideRange ? [...keys, "Accel_WR_Absolute"] : keys, axes as Place[], true, unit, ([x, y, z, length], from, to) => {
-      calibrateInPlace(calibration, x!, y!, z!, from, to);
-      if (length !== undefined) lengthOf(x!, y!, z!, length, from, to);
-    });
+    add(
+      isWideRange ? [...keys, "Accel_WR_Absolute"] : keys,
+      axes as Place[],
+      true,
+      unit,
+      ([x, y, z, length], from, to) => {
+        calibrateInPlace(calibration, x!, y!, z!, from, to);
+        if (length !== undefined) lengthOf(x!, y!, z!, length, from, to);
+      },
+    );
   }
   return {
     recordBytes: tickBytes + channels.reduce((sum, { word }) => sum + words[word].size, 0),
@@ -166,7 +205,14 @@ const batteryMillivolts: Convert = ([column], from, to) => {
   for (let row = from; row < to; row++) column![row] = 1.4652 * column![row]! - 0.004;
 };
 
-export function lengthOf(x: Float64Array, y: Float64Array, z: Float64Array, out: Float64Array, from: number, to: number): void {
+export function lengthOf(
+  x: Float64Array,
+  y: Float64Array,
+  z: Float64Array,
+  out: Float64Array,
+  from: number,
+  to: number,
+): void {
   for (let row = from; row < to; row++) out[row] = Math.sqrt(x[row]! ** 2 + y[row]! ** 2 + z[row]! ** 2);
 }
 

@@ -22,7 +22,13 @@ export interface Converter {
   notes: readonly Note[];
 }
 
-type Converters = { [K in Conversion["kind"]]: (header: Header, sensor: Sensor, conversion: Extract<Conversion, { kind: K }>) => Converter };
+type Converters = {
+  [K in Conversion["kind"]]: (
+    header: Header,
+    sensor: Sensor,
+    conversion: Extract<Conversion, { kind: K }>,
+  ) => Converter;
+};
 
 /** One function per kind of conversion (SF 8, 9). */
 const converters: Converters = {
@@ -88,7 +94,7 @@ const converters: Converters = {
       const setting = header.bytes[headerAt.exgRegisters[chip] + register]!;
       return exgFactor(exgGains[(setting >> 4) & 7], bits);
     });
-    const unknown = factors.findIndex((factor) => factor === null);
+    const unknown = factors.indexOf(null);
     if (unknown >= 0) {
       const at = headerAt.exgRegisters[chip] + 3 + unknown;
       const message = `ExG chip ${chip + 1}, channel ${unknown + 1}: gain code 7 (byte ${at}) does not exist: left uncalibrated`;
@@ -152,7 +158,12 @@ const gsrAuto = 4;
 /** kΩ of the feedback resistor, by range. */
 const gsrResistors = [40.2, 287, 1000, 3300] as const;
 /** kΩ that each fixed range can measure. */
-const gsrLimits = [[8, 63], [63, 220], [220, 680], [680, 4700]] as const;
+const gsrLimits = [
+  [8, 63],
+  [63, 220],
+  [220, 680],
+  [680, 4700],
+] as const;
 /** First ADC count above the 0.5 V reference (682.5): below it no current flows. */
 const gsrReference = 683;
 
@@ -160,7 +171,11 @@ const gsrReference = 683;
  * One GSR sample (SF 9.2): `adc` 12 bits, `stored` the range in the sample's top bits, `setting` the header's.
  * Open electrodes read as best contact (8 kΩ) with the vendor; the value is kept so, `isOpen` says it.
  */
-export function gsrSample(adc: number, stored: number, setting: number): { kiloOhms: number; range: number; isOpen: boolean } {
+export function gsrSample(
+  adc: number,
+  stored: number,
+  setting: number,
+): { kiloOhms: number; range: number; isOpen: boolean } {
   const range = (setting < gsrAuto ? setting : stored) as 0 | 1 | 2 | 3;
   const volts = ((range === 3 ? Math.max(adc, gsrReference) : adc) * 3) / 4095;
   const measured = gsrResistors[range] / (volts / 0.5 - 1);

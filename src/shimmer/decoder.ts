@@ -1,12 +1,13 @@
 import { words } from "./bytes.ts";
 import { type ClockReport, openClock } from "./clock.ts";
+import { assertCloudReadable } from "./cloud-sync.ts";
 import type { Note } from "./faults.ts";
 import { openFrames, type SyncMark } from "./frames.ts";
 import { type Header, readHeader } from "./header.ts";
 import { clockRules, layoutOf, type Profile } from "./layout.ts";
 import type { Column, Layout, Step, Values } from "./plan.ts";
 import { openSyncFit, type SyncLine } from "./sync-line.ts";
-import { startTime, type StartTime, ticksPerSecond, type TimeSource } from "./time-source.ts";
+import { type StartTime, startTime, type TimeSource, ticksPerSecond } from "./time-source.ts";
 
 export interface DecodeOptions {
   profile?: Profile;
@@ -88,13 +89,24 @@ export function openDecoder(headerBytes: Uint8Array, options: DecoderOptions = {
   const { profile = "vendor", values = "calibrated", name = "recording", sync = null, anchor = "pinned" } = options;
   const isCloud = profile === "cloud-sync";
   const header = readHeader(headerBytes, name);
+  if (isCloud) assertCloudReadable(header, name);
   const start = startTime(header, isCloud ? "phone" : (options.timeSource ?? "auto"), options.nowMs);
   const { deviceName } = options;
-  const layout = layoutOf(header, { profile, values, deviceName, timeSource: start.source, isSynced: sync !== null }, name);
+  const layout = layoutOf(
+    header,
+    { profile, values, deviceName, timeSource: start.source, isSynced: sync !== null },
+    name,
+  );
   const tickBytes = isCloud ? 3 : header.tickBytes;
   const hasSyncPrefix = header.hasSyncPrefix && !isCloud;
   const { recordBytes } = layout;
-  const clock = openClock({ tickBytes, dividerTicks: header.dividerTicks, rule: clockRules[profile], startTicks: start.deviceTicks, anchor });
+  const clock = openClock({
+    tickBytes,
+    dividerTicks: header.dividerTicks,
+    rule: clockRules[profile],
+    startTicks: start.deviceTicks,
+    anchor,
+  });
   const frames = openFrames({ recordBytes, hasSyncPrefix, runRecords: blockRecords });
   const fit = openSyncFit();
   const pick = options.pick ?? layout.columns.map((_, index) => index);
@@ -183,10 +195,17 @@ function timeScale({ deviceTicks, toUnixTicks }: StartTime, sync: SyncLine | nul
 /** Hands out the arrays of a run: those of the caller or our own, and scratch for what a step makes besides. */
 function openStage(layout: Layout, pick: readonly number[], store: DecoderOptions["store"]) {
   const needed = [...new Set(pick.flatMap((index) => sourceStep(layout, index)))].sort((a, b) => a - b);
-  const buffer = (): Float64Array => new Float64Array(blockRecords);
-  const ownTime = buffer();
-  const scratch = new Map<number, Float64Array[]>(needed.map((step) => [step, layout.steps[step]!.signals.map(buffer)]));
+  // Buffers grow to the largest run met, so a short file costs little.
+  let room = 0;
+  let ownTime = new Float64Array(0);
+  let scratch = new Map<number, Float64Array[]>();
+  const grow = (count: number) => {
+    room = count;
+    ownTime = new Float64Array(room);
+    scratch = new Map(needed.map((step) => [step, layout.steps[step]!.signals.map(() => new Float64Array(room))]));
+  };
   return (count: number) => {
+    if (count > room) grow(count);
     const given = store?.(count);
     const timeAt = pick.findIndex((index) => layout.columns[index]!.source === "time");
     const time = given?.[timeAt] ?? ownTime.subarray(0, count);
@@ -208,8 +227,15 @@ function sourceStep(layout: Layout, index: number): number[] {
   return source === "time" ? [] : [source.step];
 }
 
-function readStep({ reads, convert }: Step, bytes: Uint8Array, recordBytes: number, count: number, columns: Float64Array[]) {
-  for (const { word, offset, column } of reads) words[word].read(bytes, offset, recordBytes, count, columns[column]!, 0);
+function readStep(
+  { reads, convert }: Step,
+  bytes: Uint8Array,
+  recordBytes: number,
+  count: number,
+  columns: Float64Array[],
+) {
+  for (const { word, offset, column } of reads)
+    words[word].read(bytes, offset, recordBytes, count, columns[column]!, 0);
   convert?.(columns, 0, count);
 }
 
@@ -223,7 +249,8 @@ function recordsBeforeBlank(bytes: Uint8Array, recordBytes: number, count: numbe
 
 function headerNotes(header: Header): Note[] {
   if (!header.hasTcxo) return [];
-  const message = "samples were timed by the temperature-compensated crystal (byte 17); 32768 Hz is assumed, no recording is known to check it";
+  const message =
+    "samples were timed by the temperature-compensated crystal (byte 17); 32768 Hz is assumed, no recording is known to check it";
   return [{ code: "tcxo", message }];
 }
 
@@ -236,5 +263,7 @@ const tickMeanings = {
 
 function tickNotes({ counts }: ClockReport): Note[] {
   const kinds = Object.entries(tickMeanings) as [keyof typeof tickMeanings, string][];
-  return kinds.filter(([kind]) => counts[kind] > 0).map(([kind, meaning]) => ({ code: `tick_${kind}`, message: `${counts[kind]} ${meaning}` }));
+  return kinds
+    .filter(([kind]) => counts[kind] > 0)
+    .map(([kind, meaning]) => ({ code: `tick_${kind}`, message: `${counts[kind]} ${meaning}` }));
 }

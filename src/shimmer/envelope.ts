@@ -38,7 +38,8 @@ function timeSpan(recording: Recording): readonly [number, number] | null {
   const { startMs, endMs, oddTicks } = recording.report;
   const scale = recording.timeUnit === "s" ? 1000 : 1;
   if (recording.count === 0 || startMs === null || endMs === null) return null;
-  if (recording.count === recording.report.records && oddTicks.length === 0 && recording.partNames.length === 1) return [startMs, endMs];
+  if (recording.count === recording.report.records && oddTicks.length === 0 && recording.partNames.length === 1)
+    return [startMs, endMs];
   // A range, steps back in time, parts that overlap: look.
   let least = Number.POSITIVE_INFINITY;
   let most = Number.NEGATIVE_INFINITY;
@@ -51,7 +52,15 @@ function timeSpan(recording: Recording): readonly [number, number] | null {
   return [least * scale, most * scale];
 }
 
-function sliceOf(time: Float64Array, count: number, scale: number, startMs: number, perMs: number, slices: number, out: Uint32Array) {
+function sliceOf(
+  time: Float64Array,
+  count: number,
+  scale: number,
+  startMs: number,
+  perMs: number,
+  slices: number,
+  out: Uint32Array,
+) {
   for (let row = 0; row < count; row++) {
     out[row] = Math.max(0, Math.min(slices - 1, Math.floor((time[row]! * scale - startMs) * perMs)));
   }

@@ -34,7 +34,7 @@ export function recordsPerBlock(recordBytes: number): number {
 /** `runRecords`: most records handed on at once. */
 export function openFrames(options: { recordBytes: number; hasSyncPrefix: boolean; runRecords: number }): Frames {
   const { recordBytes, hasSyncPrefix, runRecords } = options;
-  const run = new Uint8Array(runRecords * recordBytes);
+  let run = new Uint8Array(0);
   const prefix = new Uint8Array(prefixBytes);
   const bodyBytes = hasSyncPrefix ? recordsPerBlock(recordBytes) * recordBytes : Number.POSITIVE_INFINITY;
   let marks: SyncMark[] = [];
@@ -48,8 +48,18 @@ export function openFrames(options: { recordBytes: number; hasSyncPrefix: boolea
     if (mark !== null) marks.push({ record: recordsBefore + filled / recordBytes, offsetTicks: mark });
   };
 
+  /** Room for a whole chunk, up to the longest run: a short file costs little. */
+  const grow = (chunkBytes: number) => {
+    const records = Math.min(runRecords, Math.ceil((filled + chunkBytes) / recordBytes));
+    if (records * recordBytes <= run.length) return;
+    const grown = new Uint8Array(records * recordBytes);
+    grown.set(run.subarray(0, filled));
+    run = grown;
+  };
+
   return {
     *push(chunk) {
+      grow(chunk.length);
       let at = 0;
       while (at < chunk.length) {
         if (prefixFilled < prefixBytes) {
@@ -70,8 +80,9 @@ export function openFrames(options: { recordBytes: number; hasSyncPrefix: boolea
           bodyLeft = bodyBytes;
         }
         if (filled === run.length) {
-          yield { bytes: run, count: runRecords };
-          recordsBefore += runRecords;
+          const count = filled / recordBytes;
+          yield { bytes: run, count };
+          recordsBefore += count;
           filled = 0;
         }
       }

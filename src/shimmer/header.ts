@@ -200,7 +200,9 @@ function hexByte(byte: number): string {
 
 function readCard(bytes: Uint8Array): Card | null {
   const [id, revision, special] = bytes.subarray(headerAt.card, headerAt.card + 3);
-  return id === 0xff && revision === 0xff && special === 0xff ? null : { id: id!, revision: revision!, special: special! };
+  return id === 0xff && revision === 0xff && special === 0xff
+    ? null
+    : { id: id!, revision: revision!, special: special! };
 }
 
 function enabledBytes(bytes: Uint8Array, hasMpl: boolean): Uint8Array {

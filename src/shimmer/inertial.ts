@@ -164,7 +164,17 @@ export function readBlock(block: Uint8Array, gainScale: number): Parameters {
 
 /** `null` when R or K cannot be inverted. */
 export function invert({ offset, gain, alignment }: Parameters): Calibration | null {
-  const [a, b, c, d, e, f, g, h, i] = alignment as [number, number, number, number, number, number, number, number, number];
+  const [a, b, c, d, e, f, g, h, i] = alignment as [
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+  ];
   const cofactors = [e * i - f * h, c * h - b * i, b * f - c * e, f * g - d * i, a * i - c * g, c * d - a * f];
   cofactors.push(d * h - e * g, b * g - a * h, a * e - b * d);
   const determinant = a * cofactors[0]! + b * cofactors[3]! + c * cofactors[6]!;
@@ -183,7 +193,17 @@ export function calibrateInPlace(
   to: number,
 ): void {
   const [bx, by, bz] = offset as [number, number, number];
-  const [a, b, c, d, e, f, g, h, i] = matrix as [number, number, number, number, number, number, number, number, number];
+  const [a, b, c, d, e, f, g, h, i] = matrix as [
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+  ];
   for (let row = from; row < to; row++) {
     const u = x[row]! - bx;
     const v = y[row]! - by;

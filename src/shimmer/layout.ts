@@ -1,5 +1,5 @@
-import { cloudSyncLayout } from "./cloud-sync.ts";
 import type { ClockRule } from "./clock.ts";
+import { cloudSyncLayout } from "./cloud-sync.ts";
 import type { Header } from "./header.ts";
 import { deviceLabel } from "./names.ts";
 import { type Layout, planRecord, type Values } from "./plan.ts";
@@ -12,7 +12,11 @@ import type { TimeSource } from "./time-source.ts";
 export const profiles = ["vendor", "consensys", "cloud-sync"] as const;
 export type Profile = (typeof profiles)[number];
 
-export const clockRules: Readonly<Record<Profile, ClockRule>> = { vendor: "true", consensys: "naive", "cloud-sync": "half" };
+export const clockRules: Readonly<Record<Profile, ClockRule>> = {
+  vendor: "true",
+  consensys: "naive",
+  "cloud-sync": "half",
+};
 
 export interface LayoutOptions {
   profile: Profile;
@@ -25,7 +29,7 @@ export interface LayoutOptions {
 
 /** Header → the columns of the result, in output order. */
 export function layoutOf(header: Header, options: LayoutOptions, name: string): Layout {
-  return options.profile === "cloud-sync" ? cloudSyncLayout(header, name) : vendorLayout(header, options, name);
+  return options.profile === "cloud-sync" ? cloudSyncLayout(header) : vendorLayout(header, options, name);
 }
 
 /** Signals that Consensys does not write. */
@@ -47,8 +51,20 @@ function vendorLayout(header: Header, options: LayoutOptions, name: string): Lay
   const wanted = columns.filter(({ signal }) => options.profile === "vendor" || !ours.has(signal));
   wanted.sort((a, b) => (a.signal < b.signal ? -1 : a.signal > b.signal ? 1 : 0));
   const time = timeSignal(options);
-  const timeColumn = { name: `${device}_${time}_CAL`, signal: time, unit: "ms", isCalibrated: true, source: "time" as const };
-  return { recordBytes: plan.recordBytes, steps: plan.steps, columns: [timeColumn, ...wanted], timeUnit: "ms", notes: plan.notes };
+  const timeColumn = {
+    name: `${device}_${time}_CAL`,
+    signal: time,
+    unit: "ms",
+    isCalibrated: true,
+    source: "time" as const,
+  };
+  return {
+    recordBytes: plan.recordBytes,
+    steps: plan.steps,
+    columns: [timeColumn, ...wanted],
+    timeUnit: "ms",
+    notes: plan.notes,
+  };
 }
 
 function timeSignal({ timeSource, isSynced }: LayoutOptions): string {

@@ -54,8 +54,14 @@ export type ExgMode = "ECG" | "EMG" | "Test" | "Respiration" | "ExG";
 /** What the electrodes measure, from the chips' registers (SF 9.3). Mux: 0 electrode, 1 shorted, 5 test, 7 RLD drive, 9 routed. */
 export function exgMode(header: Header): ExgMode {
   const isOn = (chip: Flag[]) => chip.some(([byte, mask]) => (header.enabled[byte - 3]! & mask) !== 0);
-  const chip1 = isOn([[3, 0x10], [5, 0x10]]);
-  const chip2 = isOn([[3, 0x08], [5, 0x08]]);
+  const chip1 = isOn([
+    [3, 0x10],
+    [5, 0x10],
+  ]);
+  const chip2 = isOn([
+    [3, 0x08],
+    [5, 0x08],
+  ]);
   const mux = (chip: 0 | 1, channel: 1 | 2) => header.bytes[headerAt.exgRegisters[chip] + 2 + channel]! & 0x0f;
   const all = [mux(0, 1), mux(0, 2), mux(1, 1), mux(1, 2)] as const;
   const inUse = [...(chip1 ? all.slice(0, 2) : []), ...(chip2 ? all.slice(2) : [])];
@@ -67,11 +73,22 @@ export function exgMode(header: Header): ExgMode {
   return "ExG";
 }
 
-const exgChannels: Readonly<Record<ExgMode, readonly [chip1: readonly string[] | null, chip2: readonly string[] | null]>> = {
-  ECG: [["ECG_LL-RA", "ECG_LA-RA"], ["ExG2_CH1", "ECG_Vx-RL"]],
-  Respiration: [["ECG_LL-RA", "ECG_LA-RA"], ["ECG_RESP", "ECG_Vx-RL"]],
+const exgChannels: Readonly<
+  Record<ExgMode, readonly [chip1: readonly string[] | null, chip2: readonly string[] | null]>
+> = {
+  ECG: [
+    ["ECG_LL-RA", "ECG_LA-RA"],
+    ["ExG2_CH1", "ECG_Vx-RL"],
+  ],
+  Respiration: [
+    ["ECG_LL-RA", "ECG_LA-RA"],
+    ["ECG_RESP", "ECG_Vx-RL"],
+  ],
   EMG: [["EMG_CH1", "EMG_CH2"], null],
-  Test: [["Test_CHIP1_CH1", "Test_CHIP1_CH2"], ["Test_CHIP2_CH1", "Test_CHIP2_CH2"]],
+  Test: [
+    ["Test_CHIP1_CH1", "Test_CHIP1_CH2"],
+    ["Test_CHIP2_CH1", "Test_CHIP2_CH2"],
+  ],
   ExG: [null, null],
 };
 

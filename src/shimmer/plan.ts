@@ -63,14 +63,21 @@ export interface Placed {
  * @throws UploaderError `recording_bad` for an unknown or repeated channel id, or records too long for sync blocks
  */
 export function planRecord(header: Header, values: Values, name: string): Plan {
-  const { placed, recordBytes, notes } = header.generation === "shimmer3r" ? placeByList(header, name) : placeByBits(header);
+  const { placed, recordBytes, notes } =
+    header.generation === "shimmer3r" ? placeByList(header, name) : placeByBits(header);
   if (header.hasSyncPrefix && recordsPerBlock(recordBytes) === 0) {
     const expected = `records of at most ${512 - prefixBytes} bytes (synchronised logs)`;
-    throw badRecording(name, { offset: headerAt.channelCount, field: "channel list", expected, found: `${recordBytes} bytes` });
+    throw badRecording(name, {
+      offset: headerAt.channelCount,
+      field: "channel list",
+      expected,
+      found: `${recordBytes} bytes`,
+    });
   }
   const steps = placed.map(({ sensor, reads }) => {
     const isWhole = reads.length === sensor.signals.length;
-    const converter: Converter = values === "raw" || !isWhole ? rawConverter(header, sensor) : converterOf(header, sensor);
+    const converter: Converter =
+      values === "raw" || !isWhole ? rawConverter(header, sensor) : converterOf(header, sensor);
     notes.push(...converter.notes);
     if (!isWhole) notes.push(partial(sensor, reads.length));
     return isWhole ? { ...converter, reads } : onlyRead(converter, reads);
@@ -114,7 +121,8 @@ function placeByList(header: Header, name: string): { placed: Placed[]; recordBy
       const hint = "Its width is unknown, so no record after it could be found. A newer release may know it.";
       throw badRecording(name, { offset: at, field: "channel id", expected: "0x00 to 0x28", found, hint });
     }
-    if (seen.has(id)) throw badRecording(name, { offset: at, field: "channel id", expected: "each id once", found: `${found} again` });
+    if (seen.has(id))
+      throw badRecording(name, { offset: at, field: "channel id", expected: "each id once", found: `${found} again` });
     seen.add(id);
     const sensor = statusIds.has(id) ? exgOfStatus(channel.sensor, header) : channel.sensor;
     const read = { word: channel.word, offset, column: channel.column };
@@ -126,8 +134,14 @@ function placeByList(header: Header, name: string): { placed: Placed[]; recordBy
   const missing = sensors.filter((sensor) => sensor.shimmer3r && isEnabled(header, sensor) && !reads.has(sensor));
   const extra = placed.filter(({ sensor }) => !isEnabled(header, sensor));
   if (missing.length + extra.length > 0) {
-    const keys = [...missing.map(({ key }) => `${key} enabled, not listed`), ...extra.map(({ sensor }) => `${sensor.key} listed, not enabled`)];
-    notes.push({ code: "channels_disagree", message: `channel list (byte 314) and enabled sensors (byte 3) differ: ${keys.join(", ")}; the list was used` });
+    const keys = [
+      ...missing.map(({ key }) => `${key} enabled, not listed`),
+      ...extra.map(({ sensor }) => `${sensor.key} listed, not enabled`),
+    ];
+    notes.push({
+      code: "channels_disagree",
+      message: `channel list (byte 314) and enabled sensors (byte 3) differ: ${keys.join(", ")}; the list was used`,
+    });
   }
   return { placed, recordBytes: offset, notes };
 }

@@ -8,7 +8,9 @@ export type CompensatePressure = (temperature: Float64Array, pressure: Float64Ar
 export type Compensate = (rawTemperature: number, rawPressure: number) => { celsius: number; pascal: number };
 
 /** Coefficients of each chip as they stand in the header, or `null` for a chip that has none. */
-const chips: Readonly<Record<PressureChip, { coefficientBytes: number; make: (view: DataView, oversampling: number) => Compensate }>> = {
+const chips: Readonly<
+  Record<PressureChip, { coefficientBytes: number; make: (view: DataView, oversampling: number) => Compensate }>
+> = {
   BMP180: { coefficientBytes: 22, make: bmp180 },
   BMP280: { coefficientBytes: 24, make: bmp280 },
   BMP390: { coefficientBytes: 21, make: bmp390 },

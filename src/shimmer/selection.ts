@@ -16,8 +16,11 @@ export function chooseColumns(columns: readonly Column[], words: readonly string
   const wanted = new Set(all.filter((index) => timeSignals.test(columns[index]!.signal)));
   for (const word of words) {
     const low = word.toLowerCase();
-    const exact = all.filter((index) => [columns[index]!.signal, columns[index]!.name].some((name) => name.toLowerCase() === low));
-    const found = exact.length > 0 ? exact : all.filter((index) => columns[index]!.signal.toLowerCase().startsWith(`${low}_`));
+    const exact = all.filter((index) =>
+      [columns[index]!.signal, columns[index]!.name].some((name) => name.toLowerCase() === low),
+    );
+    const found =
+      exact.length > 0 ? exact : all.filter((index) => columns[index]!.signal.toLowerCase().startsWith(`${low}_`));
     if (found.length === 0) {
       const hint = `The recording has ${columns.map(({ signal }) => signal).join(", ")}.`;
       throw new UploaderError("usage", `no channel ${JSON.stringify(word)} in this recording`, { hint });

@@ -75,7 +75,14 @@ function exg(chip: 0 | 1, bits: 16 | 24, on: Flag, statusId: number, firstId: nu
   };
 }
 
-function mpl(key: string, on: Flag, signals: string[], unit: string, fixedPointBits: number, word: Word = "i32r"): Sensor {
+function mpl(
+  key: string,
+  on: Flag,
+  signals: string[],
+  unit: string,
+  fixedPointBits: number,
+  word: Word = "i32r",
+): Sensor {
   const conversion: Conversion = { kind: "linear", factor: 2 ** -fixedPointBits };
   return { key, on, signals, unit, conversion, shimmer3: each(word, signals.length) };
 }
@@ -156,12 +163,33 @@ export const sensors: readonly Sensor[] = [
     unit: field,
     conversion: { kind: "inertial", part: "mag" },
     // The old part puts Z before Y.
-    shimmer3: { old: [[0, "i16r"], [2, "i16r"], [1, "i16r"]], new: each("i16", 3) },
+    shimmer3: {
+      old: [
+        [0, "i16r"],
+        [2, "i16r"],
+        [1, "i16r"],
+      ],
+      new: each("i16", 3),
+    },
     shimmer3r: ids(0x07, "i16", 3),
   },
   // No calibration block in the header for these two: raw, as the vendor leaves them in logs (SF 8.1).
-  { key: "accelMpu", on: [5, 0x40], signals: axes("Accel_MPU"), unit: unitless, conversion: { kind: "none" }, shimmer3: each("i16r", 3) },
-  { key: "magMpu", on: [5, 0x20], signals: axes("Mag_MPU"), unit: unitless, conversion: { kind: "none" }, shimmer3: each("i16", 3) },
+  {
+    key: "accelMpu",
+    on: [5, 0x40],
+    signals: axes("Accel_MPU"),
+    unit: unitless,
+    conversion: { kind: "none" },
+    shimmer3: each("i16r", 3),
+  },
+  {
+    key: "magMpu",
+    on: [5, 0x20],
+    signals: axes("Mag_MPU"),
+    unit: unitless,
+    conversion: { kind: "none" },
+    shimmer3: each("i16", 3),
+  },
   {
     key: "accelAlt",
     on: [5, 0x40],
@@ -185,7 +213,10 @@ export const sensors: readonly Sensor[] = [
     unit: "kPa",
     units: { 0: "Degrees Celsius" },
     conversion: { kind: "pressure" },
-    shimmer3: [[0, "u16r"], [1, "u24r"]],
+    shimmer3: [
+      [0, "u16r"],
+      [1, "u24r"],
+    ],
     shimmer3r: ids(0x1a, "u24", 2),
   },
   // By chip, as the firmware writes them; with both widths of one chip set, 24 bits win (SF 4.1).
@@ -206,5 +237,12 @@ export const sensors: readonly Sensor[] = [
   mpl("accelMpl", [7, 0x40], axes("Accel_MPU_MPL"), acceleration, 16),
   mpl("magMpl", [7, 0x20], axes("Mag_MPU_MPL"), field, 16),
   mpl("quatDmp", [7, 0x10], axes("Quat_DMP_6DOF", "WXYZ"), unitless, 30),
-  { key: "heartRate", on: [4, 0x40], signals: ["ECGtoHR_FW"], unit: unitless, conversion: { kind: "none" }, shimmer3: each("u8", 1) },
+  {
+    key: "heartRate",
+    on: [4, 0x40],
+    signals: ["ECGtoHR_FW"],
+    unit: unitless,
+    conversion: { kind: "none" },
+    shimmer3: each("u8", 1),
+  },
 ];

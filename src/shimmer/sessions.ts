@@ -27,7 +27,10 @@ export function groupSessions(paths: readonly string[]): Session[] {
   const sessions = new Map<string, { session: Session; parts: Map<string, number> }>();
   for (const path of paths) {
     const { session: key, stem, part } = placeOf(path);
-    const known = sessions.get(key) ?? { session: { key, stem, paths: [] as string[] }, parts: new Map<string, number>() };
+    const known = sessions.get(key) ?? {
+      session: { key, stem, paths: [] as string[] },
+      parts: new Map<string, number>(),
+    };
     known.session.paths.push(path);
     known.parts.set(path, part);
     sessions.set(key, known);
@@ -44,12 +47,21 @@ function placeOf(path: string): Place {
   const name = path.slice(slash + 1);
   const phone = phoneName.exec(name);
   if (phone !== null) {
-    const [, device, , experiment, sensor, part, wrong = ""] = phone as unknown as [string, string, string, string, string, string, string?];
+    const [, device, , experiment, sensor, part, wrong = ""] = phone as unknown as [
+      string,
+      string,
+      string,
+      string,
+      string,
+      string,
+      string?,
+    ];
     // The stamp is the time of transfer, and differs from part to part; without a sensor field nothing ties files together.
     const stem = [device, experiment, sensor].filter((field) => field !== "").join("__");
     if (sensor !== "") return { session: `${folder}/${stem}${wrong}`, stem: `${stem}${wrong}`, part: Number(part) };
   }
   const parent = folder.slice(folder.lastIndexOf("/") + 1);
-  if (cardPart.test(name) && cardFolder.test(parent)) return { session: `${folder}/`, stem: parent, part: Number(name) };
+  if (cardPart.test(name) && cardFolder.test(parent))
+    return { session: `${folder}/`, stem: parent, part: Number(name) };
   return { session: path, stem: name.replace(/\.[^.]*$/, ""), part: 0 };
 }

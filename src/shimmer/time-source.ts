@@ -35,7 +35,10 @@ export function startTime(header: Header, wanted: TimeSource, nowMs?: number): S
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const low40 = bytes[headerAt.startTicks]! * 2 ** 32 + view.getUint32(headerAt.startTicks + 1, true);
   if (header.generation === "shimmer3r") {
-    if (wanted === "phone") throw new UploaderError("usage", "a Shimmer3R recording carries no phone time", { hint: "Use --time-source header." });
+    if (wanted === "phone")
+      throw new UploaderError("usage", "a Shimmer3R recording carries no phone time", {
+        hint: "Use --time-source header.",
+      });
     // Bits 56-63, 48-55 and 40-47 stand in bytes 44, 45, 46: no RTC difference on this hardware.
     const high24 = (bytes[44]! << 16) | (bytes[45]! << 8) | bytes[46]!;
     const ticks = high24 * 2 ** 40 + low40;

@@ -1,5 +1,6 @@
 /** The one door to node-postgres: connections, retries over their loss, and Postgres' errors in our words. */
 import { setTimeout as sleep } from "node:timers/promises";
+import pLimit from "p-limit";
 import pg from "pg";
 import { backoffMs } from "../core/backoff.ts";
 import { type ErrorCode, UploaderError } from "../core/errors.ts";
@@ -27,6 +28,8 @@ export interface DatabaseOptions {
   now(): number;
   random(): number;
   signal?: AbortSignal;
+  /** How long a server may take to let us in, and to answer one statement. */
+  deadlines?: { connectMs: number; queryMs: number };
   /** The connection was lost, or is back. */
   onOutage?(lost: boolean, error: UploaderError | null): void;
 }
@@ -41,8 +44,7 @@ const types: pg.CustomTypesConfig = {
         : pg.types.getTypeParser(oid, "text")) as pg.CustomTypesConfig["getTypeParser"],
 };
 
-const connectTimeoutMs = 10_000;
-const queryTimeoutMs = 120_000;
+const usualDeadlines = { connectMs: 10_000, queryMs: 120_000 };
 
 type Kind = "lost" | "repeat" | "refused" | "busy" | "other";
 
@@ -73,7 +75,7 @@ const kinds: [prefix: string, kind: Kind][] = [
 const codeOf = (error: unknown): string =>
   error instanceof AggregateError
     ? codeOf(error.errors[0])
-    : typeof (error as { code?: unknown }).code === "string"
+    : typeof (error as { code?: unknown } | undefined)?.code === "string"
       ? (error as { code: string }).code
       : "";
 
@@ -92,10 +94,14 @@ const hints: Partial<Record<string, string>> = {
 };
 
 export function openDatabase(options: DatabaseOptions): Database {
+  const { connectMs, queryMs } = options.deadlines ?? usualDeadlines;
   let patienceMs = 0;
   let pool: pg.Pool | null = null;
   let opening: Promise<pg.Pool> | null = null;
+  let admitted = false;
   let lostSinceMs: number | null = null;
+  // A pool that ends forgets who waits for a connection of it: so they wait here.
+  const turn = pLimit(options.maxConnections);
 
   const openPool = async (): Promise<pg.Pool> => {
     if (pool) return pool;
@@ -106,21 +112,19 @@ export function openDatabase(options: DatabaseOptions): Database {
         ...config,
         types,
         max: options.maxConnections,
-        connectionTimeoutMillis: connectTimeoutMs,
-        query_timeout: queryTimeoutMs,
+        connectionTimeoutMillis: connectMs,
+        query_timeout: queryMs,
         keepAlive: true,
         allowExitOnIdle: false,
       });
       // An idle connection that dies is not an event: the next query takes another.
       opened.on("error", () => undefined);
+      pool = opened;
       return opened;
-    })();
-    try {
-      pool = await opening;
-      return pool;
-    } finally {
+    })().finally(() => {
       opening = null;
-    }
+    });
+    return opening;
   };
 
   const dropPool = (): void => {
@@ -134,8 +138,9 @@ export function openDatabase(options: DatabaseOptions): Database {
     const code = codeOf(error);
     const text = error instanceof Error ? error.message || code : String(error);
     let kind = kindOf(error);
-    // Without a code and before the time-out, a failed login is about the login (SASL), not the network.
-    if (kind === "lost" && code === "" && connecting && options.now() - startedMs < connectTimeoutMs - 500)
+    // Without a code and before the time-out, a failed login is about the login (SASL), not the network: unless this
+    // server has let us in before, for a balancer that lost its server hangs up without a code too.
+    if (kind === "lost" && code === "" && connecting && !admitted && options.now() - startedMs < connectMs - 500)
       kind = "refused";
     const ours: Record<Kind, ErrorCode> = {
       lost: "database_unreachable",
@@ -157,43 +162,54 @@ export function openDatabase(options: DatabaseOptions): Database {
     );
   };
 
+  /** One try on one connection, which is thrown away when it may be broken. Throws UploaderError. */
+  const once = async <T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T> => {
+    const startedMs = options.now();
+    let client: pg.PoolClient | null = null;
+    let broken: Error | null = null;
+    const onError = (error: Error): void => {
+      broken = error;
+    };
+    try {
+      client = await (await openPool()).connect();
+      admitted = true;
+      client.on("error", onError);
+      return await work(client);
+    } catch (error) {
+      const ours = translate(error, client === null, startedMs);
+      if (ours.code === "database_unreachable") {
+        broken ??= ours;
+        // The next try asks anew where to connect, whoever makes it.
+        dropPool();
+      }
+      throw ours;
+    } finally {
+      client?.off("error", onError);
+      client?.release(broken ?? undefined);
+    }
+  };
+
   /** Runs `work` on a connection until it succeeds, its error is not about the connection, or patience ends. */
   const persist = async <T>(work: (client: pg.PoolClient) => Promise<T>, patience: () => number): Promise<T> => {
     const startedMs = options.now();
     for (let attempt = 1; ; attempt++) {
-      const attemptMs = options.now();
-      let client: pg.PoolClient | null = null;
-      let broken: Error | null = null;
-      const onError = (error: Error): void => {
-        broken = error;
-      };
       try {
-        client = await (await openPool()).connect();
-        client.on("error", onError);
-        const result = await work(client);
+        const result = await turn(() => once(work));
         if (lostSinceMs !== null) {
           lostSinceMs = null;
           options.onOutage?.(false, null);
         }
         return result;
       } catch (error) {
-        const kind = kindOf(error);
-        const ours = translate(error, client === null, attemptMs);
+        const ours = error as UploaderError;
         const lost = ours.code === "database_unreachable";
-        if (lost || broken) broken ??= ours;
-        if (!lost && kind !== "repeat") throw ours;
-        if (kind === "repeat" ? attempt >= 10 : options.now() - startedMs >= patience() || options.signal?.aborted)
-          throw ours;
-        if (lost) {
-          dropPool();
-          if (lostSinceMs === null) {
-            lostSinceMs = options.now();
-            options.onOutage?.(true, ours);
-          }
+        const repeat = kindOf(ours.cause) === "repeat";
+        if (!lost && !repeat) throw ours;
+        if (repeat ? attempt >= 10 : options.now() - startedMs >= patience() || options.signal?.aborted) throw ours;
+        if (lost && lostSinceMs === null) {
+          lostSinceMs = options.now();
+          options.onOutage?.(true, ours);
         }
-      } finally {
-        client?.off("error", onError);
-        client?.release(broken ?? undefined);
       }
       await sleep(backoffMs({ baseMs: 50, capMs: 5_000 }, attempt, options.random()), undefined, {
         ref: true,

@@ -50,7 +50,7 @@ async function findOrStart(start: Parameters<typeof startKeeper>[0], deadline: n
     if (lockHolder(paths.lock) === null) {
       const report = await startKeeper(start);
       if (report.kind === "died") deaths += 1;
-      if (report.kind === "failed" || deaths === 3) throw keeperError(report, paths);
+      if (report.kind === "failed" || deaths === 5) throw keeperError(report, paths);
     }
     const server = readServer(paths.data);
     if (server?.ready) {

@@ -1,6 +1,7 @@
 import type { Store, WorkerIdentity } from "../core/store.ts";
 import type { Database } from "./database.ts";
 import { fileMethods } from "./files.ts";
+import { inquiryMethods } from "./inquiries.ts";
 import { createRunner } from "./runner.ts";
 import { sessionMethods } from "./sessions.ts";
 import { loadStatements } from "./statements.ts";
@@ -16,6 +17,7 @@ export function openStore(
   return {
     ...sessionMethods(database, run, isAlive),
     ...fileMethods(run),
+    ...inquiryMethods(run),
     uploads: uploadMemory(run),
     close: () => database.close(),
   };

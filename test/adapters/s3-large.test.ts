@@ -156,6 +156,23 @@ describe("a large file that moves", () => {
     expect(fixture.s3.object(bucket, "big.wav")).toBeUndefined();
   });
 
+  it("after its last part was sent is not completed", async () => {
+    const body = fixture.file("big.wav", large);
+    const uploads = {
+      ...fixture.memory,
+      part: async (...args: Parameters<typeof fixture.memory.part>) => {
+        await fixture.memory.part(...args);
+        if (args[1].partNumber === 3) utimesSync(body.path, 1, 1);
+      },
+    };
+    const destination = await fixture.open({ connections: 1 });
+    expect(await destination.put(fixture.job("big.wav", body), hooks({ uploads }))).toMatchObject({
+      outcome: "changed",
+      mtimeNs: 1_000_000_000n,
+    });
+    expect(fixture.s3.object(bucket, "big.wav")).toBeUndefined();
+  });
+
   it("before it is taken up again loses what was begun for the earlier bytes", async () => {
     const body = fixture.file("big.wav", large);
     const job = fixture.job("big.wav", body);
@@ -221,7 +238,8 @@ describe("resuming", () => {
     expect(partsSent().sort()).toEqual([1, 2, 3]);
   });
 
-  it("sends a part again whose row and listing differ and whose bytes are not the file's", async () => {
+  it.each(["verify", "ignore"] as const)("sends a part again that is not the file's own (%s)", async (checksums) => {
+    fixture.s3.quirks.checksums = checksums;
     const job = fixture.job("big.wav", fixture.file("big.wav", large));
     await interrupted(job);
     const { uploadId } = fixture.memory.uploads.get(job.fileId)!;

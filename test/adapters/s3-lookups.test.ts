@@ -46,6 +46,13 @@ describe("find", () => {
     expect(fixture.s3.counts.ListObjectsV2).toBe(2);
   });
 
+  it("reaches a key among thousands of neighbours in one request", async () => {
+    for (let at = 0; at < 3_000; at++) fixture.s3.plant(bucket, `dir/1${String(at).padStart(5, "0")}`, "x");
+    fixture.s3.plant(bucket, "dir/2", "x");
+    expect((await fixture.destination.find(["dir/2"], signal))!.size).toBe(1);
+    expect(fixture.s3.counts.ListObjectsV2).toBe(1);
+  });
+
   it("sees what was put since the page was read", async () => {
     expect((await fixture.destination.find(["a"], signal))!.size).toBe(0);
     await fixture.put(fixture.job("a", fixture.file("a", noise(5))));

@@ -124,7 +124,14 @@ describe("connections", () => {
   ): Promise<Wire> {
     const { server, port } = await scripted(answer);
     const wire = openWire({
-      route: { protocol: "http:", hostname: "127.0.0.1", port, proxy: null, ca: null, session: { ticket: null } },
+      route: {
+        protocol: "http:",
+        hostname: "127.0.0.1",
+        port,
+        proxy: null,
+        secureContext: null,
+        session: { ticket: null },
+      },
       maxConnections: 2,
       connectMs: 1_000,
       tickMs: 5,
@@ -197,7 +204,14 @@ describe("connections", () => {
     server.close();
     await once(server, "close");
     const wire = openWire({
-      route: { protocol: "http:", hostname: "127.0.0.1", port, proxy: null, ca: null, session: { ticket: null } },
+      route: {
+        protocol: "http:",
+        hostname: "127.0.0.1",
+        port,
+        proxy: null,
+        secureContext: null,
+        session: { ticket: null },
+      },
       maxConnections: 1,
       connectMs: 1_000,
       tickMs: 5,

@@ -1,4 +1,5 @@
 import { Agent } from "node:http";
+import { connect } from "node:net";
 import { crc32 } from "node:zlib";
 import { PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -85,6 +86,16 @@ describe("broken connections", () => {
     });
     expect(stored()).toBe(0);
     expect(server.log.at(-1)).toMatchObject({ state: "reset", status: null });
+  });
+
+  it("a reset is one on the wire: RST, not an orderly end", async () => {
+    play({ kind: "reset" });
+    const socket = connect(server.port, "127.0.0.1");
+    const seen: string[] = [];
+    socket.on("end", () => seen.push("end")).on("error", (error: { code?: string }) => seen.push(error.code ?? ""));
+    socket.write("PUT /bucket/key HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n");
+    await new Promise((resolve) => socket.once("close", resolve));
+    expect(seen).toEqual(["ECONNRESET"]);
   });
 
   it("a lost answer: written all the same", async () => {

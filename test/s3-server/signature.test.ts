@@ -6,6 +6,7 @@ import { type S3Server, startS3Server } from "../support/s3-server/server.ts";
 /** The examples of AWS's own documentation ("Authenticating Requests", S3 API Reference), keys and all. */
 describe("the published signature examples", () => {
   let server: S3Server;
+  let time = new Date("2013-05-24T00:00:30Z");
   const credentialText = "AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request";
   const emptyHash = createHash("sha256").digest("hex");
 
@@ -13,7 +14,7 @@ describe("the published signature examples", () => {
     server = await startS3Server({
       buckets: ["examplebucket"],
       domains: ["s3.amazonaws.com"],
-      now: () => new Date("2013-05-24T00:00:30Z"),
+      now: () => time,
       credentials: [
         { accessKeyId: "AKIAIOSFODNN7EXAMPLE", secretAccessKey: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY" },
       ],
@@ -84,6 +85,10 @@ describe("the published signature examples", () => {
     const longer = query.replace("86400", "86401");
     const bad = await sendUnsigned(server.endpoint, "GET", `/test.txt?${longer}`, host);
     expect(bad.code).toBe("SignatureDoesNotMatch");
+    time = new Date("2013-05-25T00:00:01Z");
+    const late = await sendUnsigned(server.endpoint, "GET", `/test.txt?${query}`, host);
+    time = new Date("2013-05-24T00:00:30Z");
+    expect(late).toMatchObject({ status: 403, code: "AccessDenied" });
   });
 
   it("a body in signed chunks", async () => {

@@ -1,6 +1,7 @@
 /** An S3 destination on a strict server, with short deadlines. */
-import { usualDeadlines, type S3Options } from "../../src/adapters/s3/options.ts";
+
 import { openS3Destination } from "../../src/adapters/s3/destination.ts";
+import { type S3Options, usualDeadlines } from "../../src/adapters/s3/options.ts";
 import type { S3Server } from "./s3-server/server.ts";
 
 export const openOn = (server: S3Server, bucket: string, over: Partial<S3Options> = {}) =>

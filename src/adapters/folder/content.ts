@@ -1,7 +1,7 @@
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
-import { startChecksum } from "../../core/checksum.ts";
-import type { FoundObject } from "../../core/ports.ts";
+import { type RunningChecksum, startChecksum } from "../../core/checksum.ts";
+import type { Bandwidth, FoundObject } from "../../core/ports.ts";
 import { errnoOf } from "../errno.ts";
 import type { Source } from "../s3/source.ts";
 
@@ -25,12 +25,15 @@ export async function copySource(
   target: FileHandle,
   room: Buffer,
   hooks: { signal: AbortSignal; onBytes(sentBytes: number): void },
+  bandwidth?: Bandwidth,
 ): Promise<FoundObject | null> {
   const crc32 = startChecksum("crc32");
   for (let offset = 0; offset < source.sizeBytes; ) {
     hooks.signal.throwIfAborted();
-    const piece = await source.read(offset, Math.min(copyBytes, source.sizeBytes - offset), room);
+    const wanted = Math.min(copyBytes, bandwidth?.pieceBytes ?? copyBytes, source.sizeBytes - offset);
+    const piece = await source.read(offset, wanted, room);
     if (piece === null) return null;
+    if (bandwidth && bandwidth.limit !== null) await bandwidth.pass(piece.length, hooks.signal);
     crc32.update(piece);
     await writeFully(target, piece, offset);
     offset += piece.length;
@@ -73,6 +76,17 @@ export async function readObject(
   room: Buffer,
   signal: AbortSignal,
 ): Promise<FoundObject | "absent" | "odd"> {
+  const read = await digestObject(path, startChecksum("crc32"), room, signal);
+  return typeof read === "string" ? read : objectOf(read.digest, read.sizeBytes);
+}
+
+/** The same with a digest of the caller's choice. */
+export async function digestObject(
+  path: string,
+  digest: RunningChecksum,
+  room: Buffer,
+  signal: AbortSignal,
+): Promise<{ sizeBytes: number; digest: string } | "absent" | "odd"> {
   let file: FileHandle;
   try {
     file = await open(path, readOnly);
@@ -84,15 +98,14 @@ export async function readObject(
   }
   try {
     if (!(await file.stat()).isFile()) return "odd";
-    const crc32 = startChecksum("crc32");
     let sizeBytes = 0;
     for (let got = -1; got !== 0; ) {
       signal.throwIfAborted();
       got = (await file.read(room, 0, room.length, sizeBytes)).bytesRead;
-      crc32.update(room.subarray(0, got));
+      digest.update(room.subarray(0, got));
       sizeBytes += got;
     }
-    return objectOf(crc32.value(), sizeBytes);
+    return { sizeBytes, digest: digest.value() };
   } finally {
     await file.close();
   }

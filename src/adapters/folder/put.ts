@@ -1,7 +1,15 @@
 import { type FileHandle, lstat, open, rename, unlink } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { UploaderError } from "../../core/errors.ts";
-import type { Condition, FoundObject, PutHooks, PutJob, PutOutcome, StoredObject } from "../../core/ports.ts";
+import type {
+  Bandwidth,
+  Condition,
+  FoundObject,
+  PutHooks,
+  PutJob,
+  PutOutcome,
+  StoredObject,
+} from "../../core/ports.ts";
 import { errnoOf } from "../errno.ts";
 import type { Moved, Source } from "../s3/source.ts";
 import { copySource, readObject } from "./content.ts";
@@ -15,6 +23,7 @@ export interface PutTools extends PublishTools {
   fsync: boolean;
   random: () => number;
   onNotice: (message: string) => void;
+  bandwidth?: Bandwidth | undefined;
 }
 
 /** A finished copy waiting for its name, and what is needed to give it. */
@@ -30,7 +39,7 @@ interface Draft {
 export type PutSource = (source: Source, job: PutJob, room: Buffer, hooks: PutHooks) => Promise<PutOutcome>;
 
 /** Stores a body under its key in three durable steps: its bytes, its name, its directory. Throws raw system errors. */
-export function createPut({ directories, fsync, random, onNotice, ...publishTools }: PutTools): PutSource {
+export function createPut({ directories, fsync, random, onNotice, bandwidth, ...publishTools }: PutTools): PutSource {
   let keepsTimes = true;
 
   const stored = (object: FoundObject): StoredObject => ({
@@ -94,7 +103,7 @@ export function createPut({ directories, fsync, random, onNotice, ...publishTool
   ): Promise<FoundObject | Moved> {
     const file = await open(path, "wx");
     try {
-      const object = await copySource(source, file, room, hooks);
+      const object = await copySource(source, file, room, hooks, bandwidth);
       const moved = await source.moved();
       if (moved !== null) return moved;
       if (object === null) throw new UploaderError("file_unreadable", `The source of "${job.key}" ended early.`);

@@ -11,6 +11,7 @@ import { type Failure, failureOfAnswer, failureOfThrown, isElsewhere, storeCodeO
 import type { S3Options } from "./options.ts";
 import { proxyFor } from "./proxy.ts";
 import { type Credentials, createSigner, emptyPayloadHash, unsignedPayload } from "./signature.ts";
+import { trusting } from "./socket.ts";
 import { openWire, type Wire } from "./wire.ts";
 import { textOf } from "./xml.ts";
 
@@ -53,6 +54,8 @@ export interface Client {
   close(): void;
 }
 
+/** For the store's logs; not signed, as proxies may rewrite it. */
+const userAgent = "user-agent: uploader\r\n";
 const attemptsAtMost = 4;
 const backoffs: Partial<Record<Failure["remedy"], BackoffPlan>> = {
   again: { baseMs: 100, capMs: 20_000 },
@@ -66,7 +69,6 @@ export function openClient(options: S3Options): Client {
   const { env, now, deadlines } = options;
   const chosenRegion = options.region ?? env.AWS_REGION ?? env.AWS_DEFAULT_REGION ?? null;
   const sign = createSigner();
-  const ca = readBundle(env.AWS_CA_BUNDLE);
   const wires = new Map<string, Wire>();
   let region = chosenRegion ?? "us-east-1";
   let relocated = false;
@@ -83,10 +85,18 @@ export function openClient(options: S3Options): Client {
     let wire = wires.get(origin);
     if (wire === undefined) {
       wire = openWire({
-        route: { protocol, hostname, port, proxy: proxyFor(address, env), ca, session: { ticket: null } },
+        route: {
+          protocol,
+          hostname,
+          port,
+          proxy: proxyFor(address, env),
+          secureContext: protocol === "https:" ? trusting(readBundle(env.AWS_CA_BUNDLE)) : null,
+          session: { ticket: null },
+        },
         maxConnections: options.connections,
         connectMs: deadlines.connectMs,
         tickMs: Math.min(Math.max(deadlines.idleMs / 8, 5), 1_000),
+        bandwidth: options.bandwidth,
       });
       wires.set(origin, wire);
     }
@@ -109,10 +119,11 @@ export function openClient(options: S3Options): Client {
 
   async function remedied(failure: Failure, answer: Answer | null, used: Used, attempt: number): Promise<boolean> {
     const { remedy, error } = failure;
+    if (attempt >= attemptsAtMost) return false;
     if (remedy === "relocate") return relocate(answer!, used.region);
     if (remedy === "renew") return (await credentials.renew(used.credentials)) !== null;
     const plan = backoffs[remedy];
-    if (plan === undefined || attempt >= attemptsAtMost) return false;
+    if (plan === undefined) return false;
     const retryAfterMs = error.retryAfterMs ?? 0;
     if (retryAfterMs > longestRetryAfterMs) return false;
     await delay(backoffMs(plan, attempt, options.random(), retryAfterMs), undefined, { signal: used.signal });
@@ -147,7 +158,12 @@ export function openClient(options: S3Options): Client {
         let failure: Failure;
         try {
           answer = await wireTo(address).send(
-            { method, target: query === "" ? path : `${path}?${query}`, headerLines, body: body ?? null },
+            {
+              method,
+              target: query === "" ? path : `${path}?${query}`,
+              headerLines: headerLines + userAgent,
+              body: body ?? null,
+            },
             {
               signal,
               idleMs: deadlines.idleMs * (call.patience ?? 1),
@@ -197,6 +213,7 @@ function isFine(answer: Answer, call: Call, region: string): boolean {
 
 function clockFailure(failure: Failure, answer: Answer, subject: string, nowMs: number): Failure {
   const aheadMs = nowMs - Date.parse(answer.headers.date ?? "");
+  if (Number.isNaN(aheadMs)) return failure;
   if (Math.abs(aheadMs) <= skewMs) {
     const error = new UploaderError("timed_out", `${subject}: the request took more than 15 minutes to arrive`, {
       hint: "the link is too slow for this many requests at once: lower the concurrency",
@@ -204,7 +221,14 @@ function clockFailure(failure: Failure, answer: Answer, subject: string, nowMs: 
     });
     return { ...failure, remedy: "again", error };
   }
-  return failure;
+  const seconds = Math.round(Math.abs(aheadMs) / 1000);
+  const { hint, requestId } = failure.error;
+  const error = new UploaderError(
+    "clock_skewed",
+    `${subject}: this machine's clock is ${seconds} s ${aheadMs > 0 ? "ahead of" : "behind"} the store's`,
+    { ...(hint === undefined ? {} : { hint }), ...(requestId === undefined ? {} : { requestId }) },
+  );
+  return { ...failure, error };
 }
 
 function canonicalQuery(query: Readonly<Record<string, string>> | undefined): string {

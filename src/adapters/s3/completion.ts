@@ -35,9 +35,10 @@ export async function complete(context: Context, upload: Upload): Promise<PutOut
   let refusal: PutOutcome | "as_expected" = "as_expected";
   try {
     do {
+      const quoted = traits.quotedEtags;
       completion = await ask(context, upload, parts);
       if (completion.answer.status !== 412) break;
-      refusal = await standsAfterRefusal(context, job, job.condition, mine, signal);
+      refusal = await standsAfterRefusal(context, job, job.condition, quoted, mine, signal);
     } while (refusal === "as_expected");
   } catch (error) {
     if (!(error instanceof UploaderError) || !doubtfulCodes.has(error.code)) throw error;

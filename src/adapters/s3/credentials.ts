@@ -76,7 +76,7 @@ export function createCredentialSource(options: CredentialOptions): CredentialSo
   };
 }
 
-/** The chain's first link. Reading it here spares the import of the SDK: 100 ms and 20 MB. */
+/** The chain's first link. Reading it here spares the import of the SDK: 50 ms and 11 MB. */
 function fromEnv(env: Env): Credentials | null {
   const accessKeyId = env.AWS_ACCESS_KEY_ID;
   const secretAccessKey = env.AWS_SECRET_ACCESS_KEY;

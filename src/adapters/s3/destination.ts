@@ -14,6 +14,7 @@ import { putLarge } from "./large.ts";
 import { createListing } from "./listing.ts";
 import type { S3Destination, S3Options } from "./options.ts";
 import { judge } from "./proof.ts";
+import { readBack } from "./read.ts";
 import { putSmall } from "./small.ts";
 import { bodySizeBytes, openSource } from "./source.ts";
 import { fingerprintOfFile } from "./upload.ts";
@@ -59,6 +60,7 @@ export async function openS3Destination(options: S3Options): Promise<S3Destinati
       listing.forget();
       return await (bodySizeBytes(job.body) < multipartFromBytes ? putSmall : putLarge)(context, job, hooks);
     },
+    readBack: (key, digest, signal) => readBack(client, key, digest, signal),
     async *staleUploads(prefix, signal) {
       let after: { key: string; uploadId: string } | null = null;
       do {

@@ -133,6 +133,18 @@ const unreachable: Row = {
   hint: "check the network, the endpoint's address and any proxy",
 };
 const lost: Row = { code: "network_lost", remedy: "again", says: "the connection was lost" };
+const crowded: Row = {
+  code: "network_lost",
+  remedy: "again",
+  says: "this machine has no more sockets or open files to give",
+  hint: "raise the limit of open files (ulimit -n) or lower the concurrency",
+};
+const noTls: Row = {
+  code: "store_unreachable",
+  remedy: "none",
+  says: "no TLS connection could be agreed on",
+  hint: "is the endpoint http rather than https, or its port another one?",
+};
 const untrusted: Row = {
   code: "store_unreachable",
   remedy: "none",
@@ -153,6 +165,10 @@ const byErrno: Readonly<Record<string, Row>> = {
   ECONNABORTED: lost,
   EPIPE: lost,
   ERR_STREAM_DESTROYED: lost,
+  EMFILE: crowded,
+  ENFILE: crowded,
+  ENOBUFS: crowded,
+  EPROTO: noTls,
   ERR_TLS_CERT_ALTNAME_INVALID: untrusted,
   CERT_HAS_EXPIRED: untrusted,
   DEPTH_ZERO_SELF_SIGNED_CERT: untrusted,
@@ -214,7 +230,7 @@ function errnoOf(thrown: unknown): string {
   if (thrown instanceof AggregateError && thrown.errors.length > 0) return errnoOf(thrown.errors[0]);
   const code = thrown instanceof Error ? (thrown as NodeJS.ErrnoException).code : undefined;
   if (code === undefined) return "";
-  return code.startsWith("ERR_SSL_") || code === "EPROTO" ? "ECONNRESET" : code;
+  return code.startsWith("ERR_SSL_") ? "EPROTO" : code;
 }
 
 /** Seconds or a date, RFC 9110 section 10.2.3. */

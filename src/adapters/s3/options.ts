@@ -1,5 +1,5 @@
 /** What an S3 destination is told when it is opened, and what it can do beside the port. */
-import type { ChecksumAlgorithm, Destination } from "../../core/ports.ts";
+import type { Bandwidth, ChecksumAlgorithm, Destination, UnfinishedUploads } from "../../core/ports.ts";
 import type { Env } from "./proxy.ts";
 
 export interface Deadlines {
@@ -11,11 +11,14 @@ export interface Deadlines {
   totalMs(bodyBytes: number): number;
 }
 
-/** A minute, and a link of 50 KB/s, which a field station may have. */
+/**
+ * The idle deadline finds what is dead; the total one only ends what trickles. It must leave a part on a slow link
+ * that many share its time, or it would be sent over and over: five minutes, and 10 KB/s for each connection.
+ */
 export const usualDeadlines: Deadlines = {
   connectMs: 10_000,
   idleMs: 30_000,
-  totalMs: (bodyBytes) => 60_000 + bodyBytes / 50,
+  totalMs: (bodyBytes) => 300_000 + bodyBytes / 10,
 };
 
 export interface S3Options {
@@ -40,6 +43,8 @@ export interface S3Options {
   connections: number;
   /** Bytes of files held in memory at most, all lanes together. */
   bytesInFlight: number;
+  /** What all connections together may send; absent: as fast as it goes. */
+  bandwidth?: Bandwidth;
   /** Wall clock, ms since 1970: signatures, expiry. */
   now(): number;
   /** In [0, 1). */
@@ -48,17 +53,6 @@ export interface S3Options {
   env: Env;
 }
 
-/** A multipart upload that the bucket still holds. */
-export interface StaleUpload {
-  key: string;
-  uploadId: string;
-  initiatedMs: number;
-}
-
-export interface S3Destination extends Destination {
+export interface S3Destination extends Destination, UnfinishedUploads {
   readonly kind: "s3";
-  /** Unfinished multipart uploads under a prefix, for `gc`. Throws `access_denied` without ListBucketMultipartUploads. */
-  staleUploads(prefix: string, signal: AbortSignal): AsyncIterable<StaleUpload>;
-  /** False when the store no longer knew it. */
-  abortUpload(key: string, uploadId: string, signal: AbortSignal): Promise<boolean>;
 }

@@ -2,6 +2,7 @@
 import { checksumOf, md5Hex } from "../../core/checksum.ts";
 import { UploaderError } from "../../core/errors.ts";
 import type { Condition, PutHooks, PutJob, PutOutcome } from "../../core/ports.ts";
+import type { Answer } from "./answer.ts";
 import { hasEtag, headObject, refusals } from "./calls.ts";
 import type { Reply } from "./client.ts";
 import { type Context, conditionHeaders, objectHeaders, type Traits } from "./context.ts";
@@ -47,71 +48,86 @@ function formsFor(traits: Traits, condition: Condition): Form[] {
 }
 
 async function sendWhole(context: Context, job: PutJob, bytes: Uint8Array, hooks: PutHooks): Promise<PutOutcome> {
-  const { traits, algorithm } = context;
-  const checksum = checksumOf(algorithm, bytes);
-  const headers = objectHeaders(job, context.options);
+  const whole: Whole = { bytes, checksum: checksumOf(context.algorithm, bytes), mine: fingerprintOf(bytes) };
+  let refusal: Answer | null = null;
+  for (const form of formsFor(context.traits, job.condition)) {
+    const end = await sendForm(context, job, whole, form, hooks);
+    if ("outcome" in end) return end;
+    refusal ??= end.refusal;
+  }
+  const subject = `sending ${job.key}`;
+  if (refusal !== null) throw failureOfAnswer(refusal, subject, context.client.region()).error;
+  throw new UploaderError("store_refused", `${subject}: the endpoint takes no form of this request`);
+}
+
+interface Whole {
+  bytes: Uint8Array;
+  /** base64, of the context's algorithm. */
+  checksum: string;
+  mine: Fingerprint;
+}
+
+/** One form of the request, to its end; a refusal of the form itself is handed back. */
+async function sendForm(
+  context: Context,
+  job: PutJob,
+  whole: Whole,
+  form: Form,
+  hooks: PutHooks,
+): Promise<PutOutcome | { refusal: Answer }> {
+  const { client, traits, algorithm } = context;
+  const { signal, onBytes } = hooks;
   const subject = `sending ${job.key}`;
   let { condition } = job;
-  let refused: Reply | null = null;
-  for (const form of formsFor(traits, condition)) {
-    if (!form.condition && condition.if !== "always") {
-      const standing = await standsBefore(context, job.key, condition, fingerprintOf(bytes), hooks.signal);
-      if (standing === "unknown") throw unknowable(subject);
-      if (standing !== null) return standing;
+  if (!form.condition) {
+    const standing = await standsBefore(context, job.key, condition, whole.mine, signal);
+    if (standing === "unknown") throw unknowable(subject);
+    if (standing !== null) return standing;
+  }
+  const headers = { ...objectHeaders(job, context.options) };
+  if (form.checksum) headers[headerOf(algorithm)] = whole.checksum;
+  for (let sends = 1; ; ) {
+    const quoted = traits.quotedEtags;
+    const reply = await client.call({
+      method: "PUT",
+      key: job.key,
+      headers: form.condition ? { ...headers, ...conditionHeaders(condition, traits) } : headers,
+      body: whole.bytes,
+      accept: [412, "NoSuchKey", ...refusals],
+      isSuccess: hasEtag,
+      subject,
+      signal,
+      onBytes,
+    });
+    const { answer } = reply;
+    if (answer.status === 412) {
+      const stands = await standsAfterRefusal(context, job, condition, quoted, whole.mine, signal);
+      if (stands !== "as_expected") return stands;
+      continue;
     }
-    for (let damaged = 0; ; ) {
-      const reply = await context.client.call({
-        method: "PUT",
-        key: job.key,
-        headers: {
-          ...headers,
-          ...(form.checksum ? { [headerOf(algorithm)]: checksum } : {}),
-          ...(form.condition ? conditionHeaders(condition, traits) : {}),
-        },
-        body: bytes,
-        accept: [404, 412, ...refusals],
-        isSuccess: hasEtag,
-        subject,
-        signal: hooks.signal,
-        onBytes: hooks.onBytes,
-      });
-      const { answer } = reply;
-      if (answer.status === 412) {
-        const stands = await standsAfterRefusal(context, job, condition, fingerprintOf(bytes), hooks.signal);
-        if (stands === "as_expected") continue;
-        return stands;
-      }
-      if (answer.status === 404) {
-        const { error, storeCode } = failureOfAnswer(answer, subject, context.client.region());
-        if (condition.if === "etag" && storeCode === "NoSuchKey") return { outcome: "conflict", found: null };
-        throw error;
-      }
-      if (answer.status >= 300) {
-        refused ??= reply;
-        break;
-      }
-      learn(context, form, condition);
-      try {
-        return await settled(context, job, bytes, checksum, reply, hooks.signal);
-      } catch (error) {
-        const etag = etagOf(answer);
-        const again = error instanceof UploaderError && error.code === "checksum_mismatch" && etag !== null;
-        if (!again || ++damaged > 2) throw error;
-        // The damaged object is ours: only exactly it may be replaced.
-        condition = { if: "etag", etag };
-      }
+    // An If-Match on a key that holds nothing (any more).
+    if (answer.status === 404) return { outcome: "conflict", found: null };
+    if (answer.status >= 300) return { refusal: answer };
+    learn(context, form, condition);
+    try {
+      return await settled(context, job, whole, reply, signal);
+    } catch (error) {
+      const etag = etagOf(answer);
+      const damaged = error instanceof UploaderError && error.code === "checksum_mismatch" && etag !== null;
+      if (!damaged || ++sends > sendsAtMost) throw error;
+      // The damaged object is ours: only exactly it may be replaced.
+      condition = { if: "etag", etag };
     }
   }
-  if (refused === null)
-    throw new UploaderError("store_refused", `${subject}: the endpoint takes no form of this request`);
-  throw failureOfAnswer(refused.answer, subject, context.client.region()).error;
 }
+
+/** Sent this often when the store reports damage, before the file level takes over. */
+const sendsAtMost = 3;
 
 async function settled(
   context: Context,
   job: PutJob,
-  bytes: Uint8Array,
-  checksum: string,
+  { bytes, checksum, mine }: Whole,
   reply: Reply,
   signal: AbortSignal,
 ): Promise<PutOutcome> {
@@ -123,7 +139,7 @@ async function settled(
   if (proof === "checksum_echoed") client.trustEcho();
   if (proof === null) {
     const found = await headObject(client, job.key, signal);
-    proof = typeof found === "string" ? null : await proofByHead(found, fingerprintOf(bytes));
+    proof = typeof found === "string" ? null : await proofByHead(found, mine);
   }
   if (proof === null) throw unconfirmed(subject, "the store took the bytes but gave no proof of them");
   return {

@@ -13,12 +13,14 @@ export async function asPresent(found: FoundObject, mine: Fingerprint): Promise<
 
 /**
  * After a 412: our own bytes (an answer was lost, or another tool sent them), or someone else's. `as_expected`: the
- * object is the very one that the condition names, so the request is worth sending again in the other spelling.
+ * object is the very one that the condition names, so the request is worth sending again with the ETag unquoted;
+ * `quoted` tells how it was sent.
  */
 export async function standsAfterRefusal(
   context: Context,
   job: PutJob,
   condition: Condition,
+  quoted: boolean,
   mine: Fingerprint,
   signal: AbortSignal,
 ): Promise<PutOutcome | "as_expected"> {
@@ -31,7 +33,7 @@ export async function standsAfterRefusal(
     const present = await asPresent(found, mine);
     if (present !== null) return present;
     if (condition.if !== "etag" || condition.etag !== found.etag) return { outcome: "conflict", found };
-    if (!traits.quotedEtags) throw busyKey(job.key);
+    if (!quoted) throw busyKey(job.key);
     traits.quotedEtags = false;
     return "as_expected";
   }

@@ -1,12 +1,14 @@
 /**
  * HTTP/1.1 exchanges over kept-alive connections, one request at a time each, with deadlines of our own.
  *
- * Why not a library here: a PUT of 4-64 KB over undici's dispatch costs about 1.5 times, over node:http 1.7 times
- * the CPU of this file (docs: bench), and neither shows whether the bytes of a large body still move, which is what
- * tells a slow link from a dead one.
+ * Why not a library: none shows whether the bytes of a large body still move, which is what tells a slow link from a
+ * dead one, nor lets a body be encrypted slice by slice from a reused buffer. Measured with undici's dispatch in this
+ * file's place (20,000 files of 4-64 KB; 4 of 512 MB): CPU 5-10 % more for small files and equal for large ones,
+ * 35-45 MB more memory, 75 ms longer to load.
  */
 import type { Socket } from "node:net";
 import { UploaderError } from "../../core/errors.ts";
+import type { Bandwidth } from "../../core/ports.ts";
 import { type Answer, type AnswerReader, createAnswerReader } from "./answer.ts";
 import { openSocket, proxyHeaders, type Route } from "./socket.ts";
 
@@ -40,13 +42,19 @@ export interface WireOptions {
   connectMs: number;
   /** Resolution of the deadlines. */
   tickMs: number;
+  /** For the bodies; absent: unlimited. */
+  bandwidth?: Bandwidth | undefined;
 }
 
 /** Servers close idle connections after 5 s and more; one that is about to be closed costs a retry. */
 const reuseWithinMs = 4_000;
 
-/** Body bytes handed to the socket at once: the unit of progress, and over TLS of the copy that encryption makes. */
-const sliceBytes = 256 * 1024;
+/**
+ * Body bytes handed to the socket at once: the unit of progress, and over TLS of the copy that encryption makes. Small
+ * enough at first to move within the idle deadline where sixty connections share a link of 500 KB/s; doubled while
+ * slices leave at once, which saves a tenth of the CPU at 1 GB/s.
+ */
+const slices = { leastBytes: 64 * 1024, mostBytes: 1024 * 1024, quickMs: 100 };
 
 interface Line {
   socket: Socket;
@@ -67,7 +75,7 @@ interface Exchange {
 }
 
 export function openWire(options: WireOptions): Wire {
-  const { route, maxConnections, connectMs, tickMs } = options;
+  const { route, maxConnections, connectMs, tickMs, bandwidth } = options;
   const idle: Line[] = [];
   const busy = new Set<Line>();
   const waiting: { resolve(): void; reject(error: unknown): void }[] = [];
@@ -234,9 +242,13 @@ export function openWire(options: WireOptions): Wire {
       const head = `${request.method} ${targetPrefix}${request.target} HTTP/1.1\r\n${request.headerLines}${proxyLines}\r\n`;
       const bodyBytes = body?.length ?? 0;
       let sentBytes = 0;
+      let sliceBytes = slices.leastBytes;
       const wroteSlice = (error?: Error | null) => {
         if (error || line.exchange !== exchange) return;
-        exchange.lastMoveMs = performance.now();
+        const movedMs = performance.now();
+        const quick = movedMs - exchange.lastMoveMs < slices.quickMs;
+        sliceBytes = quick ? Math.min(sliceBytes * 2, slices.mostBytes) : slices.leastBytes;
+        exchange.lastMoveMs = movedMs;
         writeNext();
       };
       const writeNext = () => {
@@ -244,7 +256,22 @@ export function openWire(options: WireOptions): Wire {
           exchange.written = true;
           return;
         }
-        const slice = body!.subarray(sentBytes, sentBytes + sliceBytes);
+        if (!bandwidth || bandwidth.limit === null) return writeSlice(sliceBytes);
+        const piece = Math.min(sliceBytes, bandwidth.pieceBytes, bodyBytes - sentBytes);
+        const { endsMs } = exchange;
+        const sinceMs = performance.now();
+        // Our own turn is waited for, not the store: no deadline runs meanwhile.
+        exchange.endsMs = exchange.lastMoveMs = Number.POSITIVE_INFINITY;
+        bandwidth.queue(piece, () => {
+          if (line.exchange !== exchange) return false;
+          exchange.lastMoveMs = performance.now();
+          exchange.endsMs = endsMs + exchange.lastMoveMs - sinceMs;
+          writeSlice(piece);
+          return true;
+        });
+      };
+      const writeSlice = (size: number) => {
+        const slice = body!.subarray(sentBytes, sentBytes + size);
         sentBytes += slice.length;
         onBytes?.(slice.length);
         // The last slice needs no callback: its answer tells that it was read.

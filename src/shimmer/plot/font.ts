@@ -26,7 +26,8 @@ export function glyph(sign: string): Uint8Array {
 
 function readGlyphs(text: string): Map<string, Uint8Array> {
   const found = new Map<string, Uint8Array>();
-  for (let at = 0; at < text.length; at += glyphHeight + 3) found.set(text[at]!, glyphOf(text.slice(at + 2, at + 2 + glyphHeight)));
+  for (let at = 0; at < text.length; at += glyphHeight + 3)
+    found.set(text[at]!, glyphOf(text.slice(at + 2, at + 2 + glyphHeight)));
   return found;
 }
 

@@ -2,9 +2,9 @@ import { describeHeader, isoTime } from "../description.ts";
 import { type Envelope, envelopeOf } from "../envelope.ts";
 import type { Column } from "../plan.ts";
 import type { Recording } from "../recording.ts";
-import { type Color, type Scene, type Shape, textSizes } from "./scene.ts";
+import type { Color, Scene, Shape, textSizes } from "./scene.ts";
 
-const page = { width: 1200, left: 96, right: 20, top: 66, bottom: 34, panel: 92, between: 14 } as const;
+const page = { width: 1200, margin: 12, left: 176, right: 24, top: 66, bottom: 34, panel: 92, between: 14 } as const;
 const plotWidth = page.width - page.left - page.right;
 const lineColors: readonly Color[] = ["first", "second", "third"];
 
@@ -26,8 +26,8 @@ export function drawOverview(recording: Recording): Scene {
   const title = titleOf(recording);
   const shapes: Shape[] = [
     { kind: "rect", x: 0, y: 0, width: page.width, height, color: "paper" },
-    text(page.left, 26, title, "start", "ink", "large"),
-    text(page.left, 44, subtitleOf(recording), "start", "faint"),
+    text(page.margin, 26, title, "start", "ink", "large"),
+    text(page.margin, 44, subtitleOf(recording), "start", "faint"),
   ];
   if (envelope === null) {
     shapes.push(text(page.left, page.top + 30, "no records", "start", "ink", "large"));
@@ -44,7 +44,9 @@ export function drawOverview(recording: Recording): Scene {
 
 function titleOf(recording: Recording): string {
   const { device, start, end } = describeHeader(recording);
-  return start === null ? `${device}, no absolute time` : `${device}   ${start.slice(0, 19).replace("T", " ")} to ${end!.slice(0, 19).replace("T", " ")} UTC`;
+  return start === null
+    ? `${device}, no absolute time`
+    : `${device}   ${start.slice(0, 19).replace("T", " ")} to ${end!.slice(0, 19).replace("T", " ")} UTC`;
 }
 
 function subtitleOf(recording: Recording): string {
@@ -59,7 +61,8 @@ function panelsOf(columns: readonly Column[]): Panel[] {
     if (/^timestamp/i.test(signal)) continue;
     const [, stem, letter] = /^(.*)_([WXYZ])(?:_cal)?$/.exec(signal) ?? [];
     const last = panels.at(-1);
-    const isMore = letter !== undefined && last?.label === stem && last?.unit === unit && last.lines.length < lineColors.length;
+    const isMore =
+      letter !== undefined && last?.label === stem && last?.unit === unit && last.lines.length < lineColors.length;
     const panel = isMore ? last! : { label: stem ?? signal, unit, lines: [] };
     if (!isMore) panels.push(panel);
     panel.lines.push({ index, letter: letter ?? "", color: lineColors[panel.lines.length]! });
@@ -69,13 +72,15 @@ function panelsOf(columns: readonly Column[]): Panel[] {
 
 function drawPanel(panel: Panel, envelope: Envelope, top: number): Shape[] {
   const bottom = top + page.panel;
-  const finite = panel.lines.flatMap(({ index }) => [...envelope.min[index]!, ...envelope.max[index]!].filter(Number.isFinite));
+  const finite = panel.lines.flatMap(({ index }) =>
+    [...envelope.min[index]!, ...envelope.max[index]!].filter(Number.isFinite),
+  );
   const shapes: Shape[] = [
-    text(page.left - 8, top + 12, panel.label, "end", "ink"),
-    text(page.left - 8, top + 24, panel.unit === "no_units" ? "" : panel.unit, "end", "faint"),
+    text(page.margin, top + 12, panel.label, "start", "ink"),
+    text(page.margin, top + 26, panel.unit === "no_units" ? "" : panel.unit, "start", "faint"),
   ];
   panel.lines.forEach(({ letter, color }, order) => {
-    if (letter !== "") shapes.push(text(page.left - 8 - 14 * (panel.lines.length - 1 - order), top + 38, letter, "end", color));
+    shapes.push(text(page.margin + 14 * order, top + 40, letter, "start", color));
   });
   if (finite.length === 0) return [...shapes, text(page.left + 8, top + 20, "no finite value", "start", "faint")];
 
@@ -133,7 +138,7 @@ function range(values: readonly number[]): [low: number, high: number] {
 
 /** Two to five round values within a range. */
 function ticks(low: number, high: number): number[] {
-  const rough = (high - low) / 3;
+  const rough = (high - low) / 4;
   const magnitude = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((factor) => factor * magnitude).find((candidate) => candidate >= rough)!;
   const values: number[] = [];
@@ -158,7 +163,14 @@ function gapBands(recording: Recording, xOf: (ms: number) => number, height: num
     const from = xOf(startMs);
     const to = Math.max(from + 1, xOf(startMs + durationMs));
     if (to <= page.left || from >= page.left + plotWidth) continue;
-    shapes.push({ kind: "rect", x: from, y: page.top - 6, width: to - from, height: height - page.bottom - page.top + 6, color: "gap" });
+    shapes.push({
+      kind: "rect",
+      x: from,
+      y: page.top - 6,
+      width: to - from,
+      height: height - page.bottom - page.top + 6,
+      color: "gap",
+    });
     const words = `gap ${Number((durationMs / 1000).toPrecision(3))} s`;
     if (from < lastLabelEnd) continue;
     shapes.push(text(from, page.top - 9, words, "start", "faint"));
@@ -170,28 +182,52 @@ function gapBands(recording: Recording, xOf: (ms: number) => number, height: num
 /** Where the records with odd ticks are, by their share of all records: small marks above the panels. */
 function oddTickMarks({ report, count }: Recording, envelope: Envelope): Shape[] {
   if (report.oddTicks.length === 0 || count === 0 || envelope.slices === 0) return [];
-  const columns = new Set(report.oddTicks.map(({ record }) => Math.round((record / Math.max(1, report.records)) * plotWidth)));
+  const columns = new Set(
+    report.oddTicks.map(({ record }) => Math.round((record / Math.max(1, report.records)) * plotWidth)),
+  );
   return [...columns].map((column) => {
     const x = page.left + column;
     return line([x - 3, page.top - 6, x, page.top - 1, x + 3, page.top - 6], "second");
   });
 }
 
+/** Steps of the time axis, in seconds. */
+const timeSteps = [
+  0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400,
+];
+const mostTimeLabels = 8;
+
 function timeLabels(recording: Recording, { startMs, endMs }: Envelope, y: number): Shape[] {
   const isDated = describeHeader(recording).start !== null;
-  const at = [0, 1, 2, 3, 4, 5].map((part) => startMs + ((endMs - startMs) * part) / 5);
-  return at.flatMap((ms, part): Shape[] => {
-    const x = page.left + (plotWidth * part) / 5;
-    const words = isDated ? isoTime(ms)!.slice(11, 19) : `${Number(((ms - startMs) / 1000).toFixed(2))} s`;
-    const anchor = part === 0 ? "start" : part === 5 ? "end" : "middle";
-    return [line([x, y - page.between, x, y - page.between + 5], "faint"), text(x, y + 6, words, anchor, "ink")];
-  });
+  const span = endMs - startMs;
+  const stepMs =
+    1000 * (timeSteps.find((step) => span / 1000 / step <= mostTimeLabels) ?? span / 1000 / mostTimeLabels);
+  // Dated recordings have round times of day, others round seconds since their start.
+  const firstMs = isDated ? Math.ceil(startMs / stepMs) * stepMs : startMs;
+  const shapes: Shape[] = [];
+  for (let ms = firstMs; ms <= endMs && shapes.length < 4 * mostTimeLabels; ms += stepMs) {
+    const x = page.left + ((ms - startMs) / Math.max(span, Number.MIN_VALUE)) * plotWidth;
+    const words = isDated ? clockText(ms, stepMs) : `${Number(((ms - startMs) / 1000).toFixed(3))} s`;
+    shapes.push(line([x, y - page.between, x, y - page.between + 5], "faint"), text(x, y + 6, words, "middle", "ink"));
+  }
+  return shapes;
+}
+
+function clockText(ms: number, stepMs: number): string {
+  return (isoTime(ms) ?? "").slice(11, stepMs < 1000 ? 23 : stepMs < 60_000 ? 19 : 16);
 }
 
 function line(points: readonly number[], color: Color): Shape {
   return { kind: "line", points, color };
 }
 
-function text(x: number, y: number, words: string, anchor: "start" | "middle" | "end", color: Color, size: keyof typeof textSizes = "small"): Shape {
+function text(
+  x: number,
+  y: number,
+  words: string,
+  anchor: "start" | "middle" | "end",
+  color: Color,
+  size: keyof typeof textSizes = "small",
+): Shape {
   return { kind: "text", x, y, text: words, anchor, color, size };
 }

@@ -24,17 +24,20 @@ export function renderPng(scene: Scene): Uint8Array {
 
 function draw(raster: Raster, shape: Shape): void {
   const color = colors.indexOf(shape.color);
-  switch (shape.kind) {
-    case "rect":
-      return fill(raster, shape.x * dots, shape.y * dots, shape.width * dots, shape.height * dots, color);
-    case "line":
-      return drawLine(raster, shape.points, color);
-    case "text":
-      return drawText(raster, shape, color);
-  }
+  if (shape.kind === "rect")
+    fill(raster, shape.x * dots, shape.y * dots, shape.width * dots, shape.height * dots, color);
+  else if (shape.kind === "line") drawLine(raster, shape.points, color);
+  else drawText(raster, shape, color);
 }
 
-function fill({ width, height, indices }: Raster, x: number, y: number, across: number, down: number, color: number): void {
+function fill(
+  { width, height, indices }: Raster,
+  x: number,
+  y: number,
+  across: number,
+  down: number,
+  color: number,
+): void {
   const from = Math.max(0, Math.round(x));
   const to = Math.min(width, Math.round(x + across));
   for (let row = Math.max(0, Math.round(y)); row < Math.min(height, Math.round(y + down)); row++) {
@@ -45,7 +48,9 @@ function fill({ width, height, indices }: Raster, x: number, y: number, across: 
 /** Straight pieces, two dots thick, stepping along the longer side. */
 function drawLine(raster: Raster, points: readonly number[], color: number): void {
   for (let i = 2; i < points.length; i += 2) {
-    const [x0, y0, x1, y1] = [points[i - 2]!, points[i - 1]!, points[i]!, points[i + 1]!].map((value) => value * dots) as [number, number, number, number];
+    const [x0, y0, x1, y1] = [points[i - 2]!, points[i - 1]!, points[i]!, points[i + 1]!].map(
+      (value) => value * dots,
+    ) as [number, number, number, number];
     if (Number.isNaN(x0 + x1)) continue;
     const steps = Math.max(1, Math.ceil(Math.max(Math.abs(x1 - x0), Math.abs(y1 - y0))));
     for (let step = 0; step <= steps; step++) {
@@ -79,12 +84,21 @@ function encode({ width, height, indices }: Raster): Uint8Array {
   view.setUint32(0, width);
   view.setUint32(4, height);
   header.set([8, 3, 0, 0, 0], 8);
-  const table = Uint8Array.from(colors.flatMap((name) => [1, 3, 5].map((at) => Number.parseInt(palette[name].slice(at, at + 2), 16))));
+  const table = Uint8Array.from(
+    colors.flatMap((name) => [1, 3, 5].map((at) => Number.parseInt(palette[name].slice(at, at + 2), 16))),
+  );
   // Every row begins with its filter type; 0, none, suits flat colours.
   const lines = new Uint8Array((width + 1) * height);
-  for (let row = 0; row < height; row++) lines.set(indices.subarray(row * width, (row + 1) * width), row * (width + 1) + 1);
+  for (let row = 0; row < height; row++)
+    lines.set(indices.subarray(row * width, (row + 1) * width), row * (width + 1) + 1);
   const signature = Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a);
-  return Buffer.concat([signature, chunk("IHDR", header), chunk("PLTE", table), chunk("IDAT", deflateSync(lines)), chunk("IEND", new Uint8Array(0))]);
+  return Buffer.concat([
+    signature,
+    chunk("IHDR", header),
+    chunk("PLTE", table),
+    chunk("IDAT", deflateSync(lines)),
+    chunk("IEND", new Uint8Array(0)),
+  ]);
 }
 
 function chunk(kind: string, content: Uint8Array): Uint8Array {

@@ -3,7 +3,15 @@ export type Shape =
   | { kind: "rect"; x: number; y: number; width: number; height: number; color: Color }
   /** Straight pieces: x, y, x, y …; `NaN` lifts the pen. */
   | { kind: "line"; points: readonly number[]; color: Color }
-  | { kind: "text"; x: number; y: number; text: string; anchor: "start" | "middle" | "end"; color: Color; size: TextSize };
+  | {
+      kind: "text";
+      x: number;
+      y: number;
+      text: string;
+      anchor: "start" | "middle" | "end";
+      color: Color;
+      size: TextSize;
+    };
 
 export interface Scene {
   width: number;

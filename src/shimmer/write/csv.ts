@@ -7,7 +7,7 @@ const lineFeed = 10;
 
 /**
  * CSV as Consensys writes it (SF 10): a separator hint, names, units, then rows; tabs, a trailing separator on every
- * line, CRLF. Numbers with round-trip digits. Yields byte chunks of about 1 MiB, valid until the next one.
+ * line, CRLF. Numbers with round-trip digits. Yields byte chunks of about 1 MiB, the caller's to keep.
  */
 export function* writeCsv(recording: Recording): Generator<Uint8Array> {
   const { columns } = recording;
@@ -24,12 +24,12 @@ export function* writeCsv(recording: Recording): Generator<Uint8Array> {
       end = writeRows(block.columns, row, row + rows, out, end);
       row += rows;
       if (end + rowBytes > 2 ** 20) {
-        yield out.subarray(0, end);
+        yield out.slice(0, end);
         end = 0;
       }
     }
   }
-  if (end > 0) yield out.subarray(0, end);
+  if (end > 0) yield out.slice(0, end);
 }
 
 function writeRows(columns: readonly Float64Array[], from: number, to: number, out: Uint8Array, at: number): number {

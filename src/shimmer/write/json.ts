@@ -13,7 +13,7 @@ export interface JsonOptions {
   utcOffsetMs?: (unixMs: number) => number;
 }
 
-/** JSON of the recording's profile (design A7), as byte chunks valid until the next one. NaN and infinities become `null`. */
+/** JSON of the recording's profile (design A7), as byte chunks that are the caller's to keep. NaN and infinities become `null`. */
 export function writeJson(recording: Recording, options: JsonOptions = {}): Generator<Uint8Array> {
   return recording.timeUnit === "s" ? cloudJson(recording, options) : vendorJson(recording);
 }
@@ -30,7 +30,9 @@ function* vendorJson(recording: Recording): Generator<Uint8Array> {
     yield text("]}");
   }
   const { gaps, oddTicks, notes } = report;
-  yield text(`\n},\n"gaps":${JSON.stringify(gaps)},\n"oddTicks":${JSON.stringify(oddTicks)},\n"notes":${JSON.stringify(notes)}}\n`);
+  yield text(
+    `\n},\n"gaps":${JSON.stringify(gaps)},\n"oddTicks":${JSON.stringify(oddTicks)},\n"notes":${JSON.stringify(notes)}}\n`,
+  );
 }
 
 /** Keys, values and order of the older service (SF 11). */
@@ -62,7 +64,8 @@ function* cloudJson(recording: Recording, { utcOffsetMs = () => 0 }: JsonOptions
     yield* writeValues(name === "Accel_WR_Absolute" ? watched(pieces, range) : pieces);
     yield text("]");
     if (index === timeAt) yield text(`,\n${JSON.stringify(afterTime).slice(1, -1)}`);
-    if (name === "Accel_WR_Absolute" && recording.count > 0) yield text(`,\n"Accel_WR_VAR":${range.most - range.least}`);
+    if (name === "Accel_WR_Absolute" && recording.count > 0)
+      yield text(`,\n"Accel_WR_VAR":${range.most - range.least}`);
   }
   yield text(`,\n"timestampReadable":[`);
   let separator = "";
@@ -116,7 +119,7 @@ function openValueWriter() {
         const end = fill(values, from, Math.min(values.length, from + valuesPerChunk));
         if (!isFirst) yield text(",");
         isFirst = false;
-        yield out.subarray(0, end - 1);
+        yield out.slice(0, end - 1);
       }
     }
   };

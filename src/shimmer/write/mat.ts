@@ -11,16 +11,20 @@ const longestName = 63;
 
 /**
  * MATLAB 5 file, little-endian, uncompressed: one float64 column vector (n × 1) per signal, named as in the CSV
- * (characters that no MATLAB name may have become `_`). Chunks are valid until the next one.
+ * (characters that no MATLAB name may have become `_`). Chunks are the caller's to keep.
  *
  * @throws UploaderError `usage` when a column is too long for the format
  */
 export function* writeMat(recording: Recording): Generator<Uint8Array> {
   const { columns, count } = recording;
   if (count * 8 + 256 > mostBytes) {
-    throw new UploaderError("usage", `a MATLAB 5 variable holds at most ${Math.floor((mostBytes - 256) / 8)} values, not ${count}`, {
-      hint: "Choose a shorter range with --from and --to, or another format.",
-    });
+    throw new UploaderError(
+      "usage",
+      `a MATLAB 5 variable holds at most ${Math.floor((mostBytes - 256) / 8)} values, not ${count}`,
+      {
+        hint: "Choose a shorter range with --from and --to, or another format.",
+      },
+    );
   }
   yield fileHeader();
   const names = matlabNames(columns.map(({ name }) => name));
@@ -76,6 +80,6 @@ export function matlabNames(names: readonly string[]): string[] {
 const isLittleEndian = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
 
 function littleEndian(values: Float64Array): Uint8Array {
-  const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-  return isLittleEndian ? bytes : Buffer.from(bytes).swap64();
+  const bytes = Buffer.from(values.slice().buffer);
+  return isLittleEndian ? bytes : bytes.swap64();
 }

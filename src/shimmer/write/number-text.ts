@@ -24,7 +24,9 @@ const powersLow = powers.map((power, k) => power - powersHigh[k]!);
 /** Half a unit in the last place, by biased exponent. */
 const halfUlps = Float64Array.from({ length: 2047 }, (_, biased) => 2 ** Math.max(biased - 1023 - 53, -1074));
 /** floor(log10(2^e)), by biased exponent; the value itself may be one power further. */
-const decimalExponents = Int16Array.from({ length: 2047 }, (_, biased) => Math.floor((biased - 1023) * Math.LOG10E * Math.LN2));
+const decimalExponents = Int16Array.from({ length: 2047 }, (_, biased) =>
+  Math.floor((biased - 1023) * Math.LOG10E * Math.LN2),
+);
 /** Thresholds 10^e for e = -7 … 22, at index e + 7. */
 const thresholds = Float64Array.from({ length: 30 }, (_, index) => Number(`1e${index - 7}`));
 

@@ -8,7 +8,7 @@ const rowsPerGroup = 2 ** 16;
 /**
  * Parquet: one required DOUBLE column per signal, row groups of 65,536, PLAIN, not compressed (columns of measured
  * doubles shrink little and cost much). Key-value metadata: `units` ({ column: unit }), `header` and `gaps`, as JSON.
- * Yields byte chunks valid until the next one.
+ * Yields byte chunks that are the caller's to keep.
  */
 export function* writeParquet(recording: Recording): Generator<Uint8Array> {
   const { columns, report } = recording;
@@ -29,7 +29,7 @@ export function* writeParquet(recording: Recording): Generator<Uint8Array> {
     createdBy: "uploader",
   });
   const take = () => {
-    const chunk = bytes.getBytes();
+    const chunk = bytes.getBytes().slice();
     bytes.index = 0;
     return chunk;
   };

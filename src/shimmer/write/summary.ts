@@ -2,7 +2,8 @@ import { lengthOf } from "../cloud-sync.ts";
 import { type Description, describeHeader, isoTime } from "../description.ts";
 import { type Envelope, envelopeOf } from "../envelope.ts";
 import type { Note } from "../faults.ts";
-import type { Recording, RecordingReport } from "../recording.ts";
+import type { RecordingReport } from "../joining.ts";
+import type { Recording } from "../recording.ts";
 import { openStatistics, type Statistics } from "../statistics.ts";
 
 export interface ChannelSummary extends Statistics {
@@ -41,7 +42,12 @@ export function summarise(recording: Recording): { summary: Summary; envelope: E
     lengthOf(x, y, z, scratch, 0, block.count);
     length.add(scratch.subarray(0, block.count));
   }
-  const channels = columns.map(({ name, signal, unit }, index) => ({ name, signal, unit, ...gatherers[index]!.result() }));
+  const channels = columns.map(({ name, signal, unit }, index) => ({
+    name,
+    signal,
+    unit,
+    ...gatherers[index]!.result(),
+  }));
   const battery = channels.find(({ signal, unit }) => /^(Battery|VSenseBatt_cal)$/.test(signal) && unit === "mV");
   const { min, mean, max, sd } = length.result();
   const summary: Summary = {
@@ -60,7 +66,10 @@ export function summarise(recording: Recording): { summary: Summary; envelope: E
 /** Columns of the calibrated wide-range accelerometer, under any of its names. */
 function wideRangeAxes({ columns }: Recording): readonly number[] | null {
   const axes = ["X", "Y", "Z"].map((axis) =>
-    columns.findIndex(({ signal, isCalibrated }) => isCalibrated && new RegExp(`^(Accel_WR_${axis}(_cal)?|LIS2DW12_ACC_${axis})$`).test(signal)),
+    columns.findIndex(
+      ({ signal, isCalibrated }) =>
+        isCalibrated && new RegExp(`^(Accel_WR_${axis}(_cal)?|LIS2DW12_ACC_${axis})$`).test(signal),
+    ),
   );
   return axes.every((index) => index >= 0) ? axes : null;
 }
@@ -70,29 +79,65 @@ export function renderSummary({ summary, envelope }: ReturnType<typeof summarise
   const { recording, gaps, oddTicks, batteryMillivolts, accelWr, channels, notes } = summary;
   const when = recording.start === null ? "no absolute time" : `${recording.start}  to  ${recording.end}`;
   const facts: [string, string][] = [
-    ["device", `${recording.device}  ${recording.mac}  ${recording.model} (${recording.board} board)  ${recording.firmware}`],
+    [
+      "device",
+      `${recording.device}  ${recording.mac}  ${recording.model} (${recording.board} board)  ${recording.firmware}`,
+    ],
     ["time", `${when}  (${recording.timeSource}${recording.synchronised ? ", synchronised" : ""})`],
     ["samples", `${recording.samples} at ${round(recording.rateHz)} Hz, ${duration(recording.durationSeconds)}`],
-    ["gaps", gaps.length === 0 ? "none" : `${oddTicks.gaps}: ${gaps.slice(0, 3).map(gapText).join("; ")}${gaps.length > 3 ? " …" : ""}`],
-    ["odd ticks", `${oddTicks.backward} backward, ${oddTicks.duplicate} duplicate, ${oddTicks.zero} zero; ${oddTicks.rollovers} rollovers`],
+    [
+      "gaps",
+      gaps.length === 0
+        ? "none"
+        : `${oddTicks.gaps}: ${gaps.slice(0, 3).map(gapText).join("; ")}${gaps.length > 3 ? " …" : ""}`,
+    ],
+    [
+      "odd ticks",
+      `${oddTicks.backward} backward, ${oddTicks.duplicate} duplicate, ${oddTicks.zero} zero; ${oddTicks.rollovers} rollovers`,
+    ],
   ];
-  if (batteryMillivolts !== null) facts.push(["battery", `${round(batteryMillivolts.min)} to ${round(batteryMillivolts.max)} mV`]);
-  if (accelWr !== null) facts.push(["Accel_WR", `length ${round(accelWr.min)} to ${round(accelWr.max)}, mean ${round(accelWr.mean)}; Accel_WR_VAR ${round(accelWr.variation)} m/(s^2)`]);
-  const lines = facts.map(([label, text]) => `${label.padEnd(10)} ${text}`);
+  if (batteryMillivolts !== null)
+    facts.push(["battery", `${round(batteryMillivolts.min)} to ${round(batteryMillivolts.max)} mV`]);
+  if (accelWr !== null)
+    facts.push([
+      "Accel_WR",
+      `length ${round(accelWr.min)} to ${round(accelWr.max)}, mean ${round(accelWr.mean)}; Accel_WR_VAR ${round(accelWr.variation)} m/(s^2)`,
+    ]);
+  const lines = facts.flatMap(([label, text]) => wrapped(label.padEnd(10), text, width));
 
-  const shown = channels.map((channel, index) => ({ channel, index })).filter(({ index }) => index > 0 && !/^timestamp/i.test(channels[index]!.signal));
+  const shown = channels
+    .map((channel, index) => ({ channel, index }))
+    .filter(({ index }) => index > 0 && !/^timestamp/i.test(channels[index]!.signal));
   const nameWidth = Math.max(7, ...shown.map(({ channel }) => channel.signal.length));
   const columnsWide = 4 * 11;
-  const sparkWidth = Math.max(8, Math.min(sparkSlices, width - nameWidth - columnsWide - 14));
+  const unitWidth = Math.max(4, ...shown.map(({ channel }) => channel.unit.length));
+  const sparkWidth = Math.max(8, Math.min(sparkSlices, width - nameWidth - columnsWide - unitWidth - 3));
   const cells = (values: readonly string[]) => values.map((value) => value.padStart(10)).join(" ");
-  lines.push("", `${"channel".padEnd(nameWidth)} ${cells(["min", "mean", "max", "SD"])}  ${"".padEnd(sparkWidth)} unit`);
+  lines.push(
+    "",
+    `${"channel".padEnd(nameWidth)} ${cells(["min", "mean", "max", "SD"])}  ${"".padEnd(sparkWidth)} unit`,
+  );
   for (const { channel, index } of shown) {
-    const figures = [channel.min, channel.mean, channel.max, channel.sd].map((value) => (value === null ? "-" : round(value)));
-    const spark = envelope === null ? "" : sparkline(envelope.min[index]!, envelope.max[index]!, envelope.mean[index]!, sparkWidth);
+    const figures = [channel.min, channel.mean, channel.max, channel.sd].map((value) =>
+      value === null ? "-" : round(value),
+    );
+    const spark =
+      envelope === null ? "" : sparkline(envelope.min[index]!, envelope.max[index]!, envelope.mean[index]!, sparkWidth);
     lines.push(`${channel.signal.padEnd(nameWidth)} ${cells(figures)}  ${spark.padEnd(sparkWidth)} ${channel.unit}`);
   }
-  if (notes.length > 0) lines.push("", ...notes.map(({ message }) => `note: ${message}`));
+  if (notes.length > 0) lines.push("", ...notes.flatMap(({ message }) => wrapped("note".padEnd(10), message, width)));
   return `${lines.join("\n")}\n`;
+}
+
+/** A label and its text, broken between words, continued below the text. */
+function wrapped(label: string, text: string, width: number): string[] {
+  const lines = [label];
+  for (const word of text.split(" ")) {
+    const longer = `${lines.at(-1)} ${word}`;
+    if (longer.length <= width) lines[lines.length - 1] = longer;
+    else lines.push(`${" ".repeat(label.length)} ${word}`);
+  }
+  return lines;
 }
 
 const bars = "▁▂▃▄▅▆▇█";
@@ -127,6 +172,8 @@ function gapText({ startMs, durationMs, record }: RecordingReport["gaps"][number
 function duration(seconds: number | null): string {
   if (seconds === null) return "no records";
   const whole = Math.floor(Math.abs(seconds));
-  const clock = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60].map((part) => String(part).padStart(2, "0")).join(":");
+  const clock = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60]
+    .map((part) => String(part).padStart(2, "0"))
+    .join(":");
   return `${seconds < 0 ? "-" : ""}${clock} (${round(seconds)} s)`;
 }

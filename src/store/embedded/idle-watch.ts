@@ -38,6 +38,7 @@ export async function watchUntilIdle({ address, serverPid, idleMs, signal, goOn 
       session = null;
       quietSince = performance.now();
     }
+    // Rejects only when the signal comes, which the next round sees.
     await delay(lookMs, undefined, { signal }).catch(() => undefined);
   }
   session?.close();

@@ -96,6 +96,11 @@ function report(text: KeeperReport): void {
 /** Everybody appends, so the log can be emptied under their hands; the last megabyte before is kept beside it. */
 function boundLog(): void {
   if (fstatSync(2).size < 1024 * 1024) return;
-  copyFileSync(paths.log, `${paths.log}.1`);
+  try {
+    copyFileSync(paths.log, `${paths.log}.1`);
+  } catch (error) {
+    // A full disk, most likely, which shortening the log helps.
+    process.stderr.write(`keeper: the older log is lost: ${(error as Error).message}\n`);
+  }
   truncateSync(paths.log);
 }

@@ -1,0 +1,119 @@
+/** One place for faults: a strict store and a real Postgres, each behind a wire that can be cut, and a tree of files. */
+import { randomBytes } from "node:crypto";
+import { inject } from "vitest";
+import type { Destination } from "../../src/core/ports.ts";
+import { migrate } from "../../src/store/migrate.ts";
+import { inSchema, loadStatements } from "../../src/store/statements.ts";
+import { openDatabase } from "../../src/store/database.ts";
+import { openStore } from "../../src/store/store.ts";
+import { type TestDatabase, type TestDatabaseOptions } from "../support/database.ts";
+import { type PostgresProxy, startPostgresProxy } from "../support/postgres-proxy.ts";
+import { openOn } from "../support/s3.ts";
+import { type S3Server, type S3ServerOptions, startS3Server } from "../support/s3-server/server.ts";
+import { makeTree, temporaryFolder, type TreeContents } from "../support/tree.ts";
+import type { Place, Sql } from "./soundness.ts";
+import { type StoreProxy, startStoreProxy } from "./store-proxy.ts";
+
+export const bucket = "reef";
+export const prefix = "C1";
+export const MiB = 1024 * 1024;
+
+export interface Scene extends Place {
+  schema: string;
+  postgres: PostgresProxy;
+  store: StoreProxy;
+  /** Past the wire: sees the truth while the wire is cut. */
+  sql: Sql;
+  /** The program's own store, past the wire. Closed with the scene. */
+  direct(): TestDatabase;
+  root: string;
+  paths: string[];
+  close(): Promise<void>;
+}
+
+export interface SceneOptions {
+  tree: TreeContents;
+  /** Where Postgres is; default the tests' own. */
+  url?: string;
+  migrated?: boolean;
+  s3?: S3ServerOptions;
+}
+
+/** What a statement is called: its name in sql/queries, `begin`, `commit`, `rollback`, or `?` and its first words. */
+export function statementNamer(schema: string): (sql: string) => string {
+  const names = new Map([...loadStatements(schema).values()].map(({ name, text }) => [text, name]));
+  return (sql) => names.get(sql) ?? (/^(begin|commit|rollback)$/.test(sql) ? sql : `? ${shortened(sql)}`);
+}
+
+const shortened = (sql: string): string => sql.replace(/\s+/g, " ").trim().slice(0, 40);
+
+export async function openScene(options: SceneOptions): Promise<Scene> {
+  const url = options.url ?? inject("databaseUrl");
+  const schema = `t_${randomBytes(6).toString("hex")}`;
+  const direct = openDatabase({
+    address: async () => ({ connectionString: url, application_name: "the test" }),
+    description: "the tests' database",
+    maxConnections: 2,
+    now: Date.now,
+    random: Math.random,
+  });
+  direct.setPatience(30_000);
+  if (options.migrated !== false) await migrate(direct, schema);
+  const s3 = await startS3Server({ buckets: [bucket], ...options.s3 });
+  const store = await startStoreProxy(s3.endpoint, bucket);
+  const postgres = await startPostgresProxy({ url, nameOf: statementNamer(schema) });
+  const folder = temporaryFolder();
+  makeTree(folder.path, options.tree);
+  const sql: Sql = (text, values) => direct.query(inSchema(text, schema), values);
+  const drop = async (): Promise<void> => undefined;
+  return {
+    direct: () => ({ schema, url, database: direct, store: openStore(direct, schema, () => null), sql, drop }),
+    schema,
+    s3,
+    bucket,
+    prefix,
+    store,
+    postgres,
+    sql,
+    root: folder.path,
+    paths: Object.keys(options.tree).sort(),
+    async close() {
+      await postgres.close();
+      await store.close();
+      await s3.close();
+      await direct.query(`drop schema if exists "${schema}" cascade`);
+      await direct.close();
+      folder.remove();
+    },
+  };
+}
+
+export interface ClientOptions extends Pick<TestDatabaseOptions, "isAlive"> {
+  deadlines?: { connectMs: number; queryMs: number };
+  onOutage?(lost: boolean): void;
+}
+
+/** The program's own store, in this process, that sees Postgres through the wire. */
+export function databaseOf(scene: Scene, options: ClientOptions = {}): TestDatabase {
+  const { schema, postgres } = scene;
+  const database = openDatabase({
+    address: async () => ({ connectionString: postgres.url }),
+    description: "the database behind the wire",
+    maxConnections: 4,
+    now: Date.now,
+    random: () => 0,
+    ...(options.deadlines ? { deadlines: options.deadlines } : {}),
+    ...(options.onOutage ? { onOutage: options.onOutage } : {}),
+  });
+  database.setPatience(60_000);
+  return {
+    schema,
+    url: postgres.url,
+    database,
+    store: openStore(database, schema, options.isAlive ?? (() => null)),
+    sql: scene.sql,
+    drop: () => database.close(),
+  };
+}
+
+export const destinationOf = (scene: Scene): Promise<Destination> => openOn(scene.s3, bucket);

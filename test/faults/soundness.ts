@@ -1,0 +1,74 @@
+/** What must hold after any fault, and what must hold when all is done. */
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect } from "vitest";
+import type { S3Server } from "../support/s3-server/server.ts";
+
+export type Sql = <R = Record<string, unknown>>(text: string, values?: unknown[]) => Promise<R[]>;
+
+/** Sessions whose counters are not what their rows say: none, at any moment. */
+export const untrueCounters = (sql: Sql) =>
+  sql(`select s.id from :"schema".sync_sessions s
+    left join (
+      select session_id, count(*) n, sum(file_size) bytes,
+        count(*) filter (where status = 'pending') pending, count(*) filter (where status = 'uploading') uploading,
+        count(*) filter (where status = 'uploaded') uploaded, count(*) filter (where status = 'failed') failed,
+        count(*) filter (where status = 'skipped') skipped,
+        coalesce(sum(file_size) filter (where status = 'uploaded'), 0) sent
+      from :"schema".file_uploads group by session_id) f on f.session_id = s.id
+    where (s.files_registered, s.bytes_registered, s.files_pending, s.files_uploading, s.files_uploaded, s.files_failed,
+        s.rows_skipped, s.bytes_uploaded)
+      is distinct from (coalesce(n, 0), coalesce(bytes, 0), coalesce(pending, 0), coalesce(uploading, 0),
+        coalesce(uploaded, 0), coalesce(failed, 0), coalesce(skipped, 0), coalesce(sent, 0))`);
+
+export interface Place {
+  sql: Sql;
+  s3: S3Server;
+  bucket: string;
+  prefix: string;
+}
+
+/** Holds at every moment, also right after a kill. */
+export async function expectSound({ sql, s3, bucket }: Place, when: string): Promise<void> {
+  expect(await untrueCounters(sql), `counters ${when}`).toEqual([]);
+  const claimed = await sql<{ s3_key: string; file_size: number }>(
+    `select s3_key, file_size from :"schema".file_uploads where status = 'uploaded'`,
+  );
+  const lies = claimed.filter((row) => s3.object(bucket, row.s3_key)?.sizeBytes !== row.file_size);
+  expect(lies, `rows that say uploaded, and are not in the bucket ${when}`).toEqual([]);
+  expect(writtenTwice(s3, bucket), `objects written twice ${when}`).toEqual([]);
+  expect(partsSentTwice(s3), `parts sent twice ${when}`).toEqual([]);
+}
+
+export const writtenTwice = (s3: S3Server, bucket: string): string[] =>
+  s3.keys(bucket).filter((key) => (s3.object(bucket, key)?.writes ?? 0) > 1);
+
+/** Parts that the store took (and answered, as far as it knows) more than once within one upload. */
+export function partsSentTwice(s3: S3Server): string[] {
+  const taken = s3.log
+    .filter((entry) => entry.operation === "UploadPart" && entry.status === 200)
+    .map((entry) => `${entry.key} part ${entry.partNumber} of ${entry.uploadId}`);
+  return taken.filter((name, at) => taken.indexOf(name) !== at);
+}
+
+/** The end of a run in which nothing was to fail: bucket, database and disk say the same. */
+export async function expectComplete(place: Place, root: string, paths: readonly string[]): Promise<void> {
+  const { sql, s3, bucket, prefix } = place;
+  await expectSound(place, "at the end");
+  const keys = paths.map((path) => `${prefix}/${path}`).sort();
+  expect([...s3.keys(bucket)].sort()).toEqual(keys);
+  const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
+  for (const path of paths) {
+    expect(s3.object(bucket, `${prefix}/${path}`)?.sha256(), path).toBe(sha256(readFileSync(join(root, path))));
+  }
+  const rows = await sql<{ s3_key: string; status: string; n: number }>(
+    `select s3_key, status, count(*)::int as n from :"schema".file_uploads group by 1, 2`,
+  );
+  expect(rows.sort((a, b) => (a.s3_key < b.s3_key ? -1 : 1))).toEqual(
+    keys.map((s3_key) => ({ s3_key, status: "uploaded", n: 1 })),
+  );
+  expect(await sql(`select distinct status from :"schema".sync_sessions`)).toEqual([{ status: "completed" }]);
+  expect(await sql(`select id from :"schema".workers where ended_at is null`), "workers that did not end").toEqual([]);
+  expect(await sql(`select upload_id from :"schema".multipart_uploads where status = 'open'`)).toEqual([]);
+}
