@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Config } from "./config.ts";
 import { UploaderError } from "./core/errors.ts";
 import type { Emit } from "./core/events.ts";
-import type { Destination, SourceTree } from "./core/ports.ts";
+import type { Bandwidth, Destination, SelectionRules, SourceTree, UnfinishedUploads } from "./core/ports.ts";
 import type { Store, WorkerIdentity } from "./core/store.ts";
 import type { Concurrency } from "./operations/concurrency.ts";
 import type { Context } from "./operations/context.ts";
@@ -156,7 +156,8 @@ export function requireDestination(config: Config): NonNullable<Config["destinat
 export async function openDestination(
   { config, emit }: World,
   concurrency?: Pick<Concurrency, "ceiling" | "throttled">,
-): Promise<Destination> {
+  bandwidth?: Bandwidth,
+): Promise<Destination & Partial<UnfinishedUploads>> {
   const destination = requireDestination(config);
   const onNotice = (message: string): void => emit({ type: "notice", sessionId: null, level: "info", message });
   if (destination.kind === "folder") {
@@ -166,6 +167,7 @@ export async function openDestination(
       createRoot: true,
       bytesInFlight: config.bytesInFlight,
       onNotice,
+      ...(bandwidth && { bandwidth }),
     });
   }
   const { openS3Destination } = await import("./adapters/s3/destination.ts");
@@ -179,6 +181,7 @@ export async function openDestination(
     onThrottle: (cause) => concurrency?.throttled(cause),
     connections: (concurrency?.ceiling ?? 4) + 4,
     bytesInFlight: config.bytesInFlight,
+    ...(bandwidth && { bandwidth }),
     now: Date.now,
     random: Math.random,
     deadlines: usualDeadlines,
@@ -188,10 +191,43 @@ export async function openDestination(
 
 export async function openSource(config: Config, root: string): Promise<SourceTree> {
   const { openSourceTree } = await import("./adapters/source-tree.ts");
+  return openSourceTree({
+    root,
+    include: config.include,
+    exclude: config.exclude,
+    excludePaths: await ownPaths(config),
+  });
+}
+
+/** Our own state and configuration are never sent. */
+async function ownPaths(config: Config): Promise<string[]> {
   const { stateDirectoryOf } = await import("./database-address.ts");
-  const excludePaths = [stateDirectoryOf(config)];
-  if (config.configPath) excludePaths.push(config.configPath);
-  return openSourceTree({ root, include: config.include, exclude: config.exclude, excludePaths });
+  return [stateDirectoryOf(config), ...(config.configPath ? [config.configPath] : [])];
+}
+
+export async function openBandwidth({ config, emit }: World): Promise<Bandwidth> {
+  const { openBandwidth: open } = await import("./adapters/bandwidth.ts");
+  return open({
+    configured: config.bwlimit,
+    now: () => performance.now(),
+    onChange: (limit) =>
+      emit({
+        type: "notice",
+        sessionId: null,
+        level: "info",
+        message: limit === null ? "no bandwidth limit any more" : `bandwidth limit: ${limit} bytes/s`,
+      }),
+  });
+}
+
+/** The rules by which files of a source are chosen, for one path at a time. `root` need not be there. */
+export async function openRules(
+  config: Config,
+  root: string,
+  chosen: { include: readonly string[]; exclude: readonly string[] },
+): Promise<SelectionRules> {
+  const { openSelectionRules } = await import("./adapters/source/rules.ts");
+  return openSelectionRules({ root, ...chosen, excludePaths: await ownPaths(config) });
 }
 
 /** More connections than this gain nothing from one process (measured at 20 ms latency: 64 → 1,389, 256 → 1,910 files/s). */
@@ -215,8 +251,20 @@ export interface Parts {
   destination: Destination;
   source: SourceTree;
   concurrency: Concurrency;
+  bandwidth?: Bandwidth;
   onChange: "fail" | "replace";
 }
+
+/** Time, chance, cancellation and a mouth, as operations get them. */
+export const surroundings = ({ emit, stopping, dropping }: World) => ({
+  now: () => performance.now(),
+  wallClock: Date.now,
+  random: Math.random,
+  sleep: rest,
+  emit,
+  stopping,
+  dropping,
+});
 
 export async function openContext(world: World, parts: Parts): Promise<Context> {
   const { config } = world;
@@ -234,6 +282,7 @@ export async function openContext(world: World, parts: Parts): Promise<Context> 
     destination: parts.destination,
     source: parts.source,
     concurrency: parts.concurrency,
+    ...(parts.bandwidth && { bandwidth: parts.bandwidth }),
     policy: {
       attempts: config.attempts,
       existing: config.existing,
@@ -242,12 +291,6 @@ export async function openContext(world: World, parts: Parts): Promise<Context> 
       settleSeconds: config.sync.settleSeconds,
       maxOutageMs,
     },
-    now: () => performance.now(),
-    wallClock: Date.now,
-    random: Math.random,
-    sleep: rest,
-    emit: world.emit,
-    stopping: world.stopping,
-    dropping: world.dropping,
+    ...surroundings(world),
   };
 }

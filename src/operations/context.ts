@@ -1,5 +1,5 @@
 import type { Emit } from "../core/events.ts";
-import type { Destination, SourceTree } from "../core/ports.ts";
+import type { Bandwidth, Destination, SourceTree } from "../core/ports.ts";
 import type { ClaimedFile, Journal, Memo, Store, WorkerIdentity } from "../core/store.ts";
 import type { Concurrency } from "./concurrency.ts";
 
@@ -26,6 +26,8 @@ export interface Context {
   me: WorkerIdentity;
   policy: Policy;
   concurrency: Concurrency;
+  /** Told of the session's limit while it runs; absent: nothing is ever limited. */
+  bandwidth?: Pick<Bandwidth, "override">;
   /** Monotonic, ms: for durations. */
   now(): number;
   /** Wall clock, ms since 1970: for what people and other machines read. */

@@ -45,6 +45,7 @@ export function reportProgress(cx: Context, sessionId: number): Progress {
       asking = false;
     }
     if (!row || ended.signal.aborted) return;
+    cx.bandwidth?.override(row.bandwidthLimit);
     cx.emit({
       type: "progress",
       sessionId,

@@ -6,7 +6,7 @@ import { exitCodeOf } from "../core/exit-codes.ts";
 import type { ExpectedObject } from "../core/inquiries.ts";
 import type { DigestForm, FoundObject } from "../core/ports.ts";
 import type { KnownObject, SessionRow } from "../core/store.ts";
-import type { Context } from "./context.ts";
+import type { Context, Policy } from "./context.ts";
 
 export interface VerifyInput {
   session: SessionRow;
@@ -53,10 +53,9 @@ export interface Verification {
   exitCode: number;
 }
 
-type VerifyContext = Pick<
-  Context,
-  "store" | "destination" | "random" | "sleep" | "now" | "emit" | "stopping" | "policy"
->;
+type VerifyContext = Pick<Context, "store" | "destination" | "random" | "sleep" | "now" | "stopping"> & {
+  policy: Pick<Policy, "attempts">;
+};
 
 type Judgement = Pick<Finding, "verdict" | "by" | "detail">;
 

@@ -65,3 +65,24 @@ export function compileSelection({ include, exclude, excludePaths }: SelectionOp
     },
   };
 }
+
+/** The patterns behind a selection, for telling people: each compiled by itself, so not for whole trees. */
+export interface DecidingPatterns {
+  /** No include pattern is given: recordings by kind. */
+  isDefault: boolean;
+  /** As the user wrote it; null: none. */
+  excludedBy(path: string): string | null;
+  includedBy(path: string): string | null;
+}
+
+export function decidingPatterns({ include, exclude }: Omit<SelectionOptions, "excludePaths">): DecidingPatterns {
+  const wanted = include.filter((pattern) => !isNegative(pattern));
+  const isDefault = wanted.length === 0;
+  const first = (patterns: readonly string[], path: string) =>
+    patterns.find((pattern) => compile([pattern])(path)) ?? null;
+  return {
+    isDefault,
+    excludedBy: (path) => first([...exclude, ...include.filter(isNegative)], path),
+    includedBy: (path) => first(isDefault ? defaultInclude : wanted, path),
+  };
+}

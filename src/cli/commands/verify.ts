@@ -65,7 +65,7 @@ async function run(argument: string, flags: { readBack: number }, command: Comma
     closing.push(() => to.close());
     await to.check(face.stopping);
     const result = await verify(
-      { ...app.clockwork(face), store, destination: to, emit: face.emit, stopping: face.stopping, attempts: config.attempts },
+      { ...app.surroundings(world), store, destination: to, policy: { attempts: config.attempts } },
       {
         session,
         concurrency,
