@@ -1,0 +1,3 @@
+import { describeStore } from "../suites/store.ts";
+
+describeStore("the store on the embedded database");
