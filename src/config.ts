@@ -10,3 +10,4 @@ export { describeFlags } from "./config/keys.ts";
 export type { Config, ConfigInput, LoadedConfig, SourceConfig } from "./config/load.ts";
 export { configForSource, loadConfig } from "./config/load.ts";
 export { redactConfig, redactUrl } from "./config/redact.ts";
+export { parseDuration } from "./config/sizes.ts";

@@ -117,6 +117,13 @@ where f.id = d.id and f.status in ('pending', 'uploading', 'failed')
   and f.file_size = d.file_size and f.mtime_ns is not distinct from d.mtime_ns
 returning f.id;
 
+-- files_settled(ids, request_ids, durations)
+-- Which of these a settle of the very same request moved before: its answer was lost.
+select f.id
+from unnest($1::bigint[], $2::text[], $3::int[]) as t(id, request_id, duration_ms)
+join :"schema".file_uploads f using (id)
+where f.status = 'uploaded' and (f.request_id, f.duration_ms) is not distinct from (t.request_id, t.duration_ms);
+
 -- files_skip(worker_id, ids, reasons, sizes, mtimes, algorithms, types, checksums, etags, versions, proofs, ours)
 -- Move skip. With a proof, what the store holds is remembered too (a null proof: nothing was learned).
 with done as (

@@ -116,4 +116,8 @@ group by status, error_code, reason, permanent
 order by status, files desc;
 
 -- config_remember(session_id, config)
-insert into :"schema".config_history (session_id, config) values ($1, $2::jsonb);
+-- Only what differs from the last one: told again, it changes nothing.
+insert into :"schema".config_history (session_id, config)
+select $1, $2::jsonb
+where $2::jsonb is distinct from (
+  select config from :"schema".config_history where session_id = $1 order by id desc limit 1);

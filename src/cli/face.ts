@@ -1,6 +1,7 @@
 /** What every command has of its user: the configuration, where to write, and when to stop. */
 import type { Command } from "commander";
 import { type LoadedConfig, loadConfig } from "../config.ts";
+import { asUploaderError } from "../core/errors.ts";
 import type { Emit } from "../core/events.ts";
 import type { GivenFlags } from "./flags.ts";
 import { createRenderer, mayDraw, type Renderer, type RenderOptions } from "./render.ts";
@@ -18,6 +19,8 @@ export interface Face {
   stopping: AbortSignal;
   dropping: AbortSignal;
   stopSignal(): "SIGINT" | "SIGTERM" | null;
+  /** From now on SIGHUP reads the configuration again; one that cannot be understood changes nothing. */
+  onReload(listener: (loaded: LoadedConfig) => void): void;
   close(): void;
 }
 
@@ -34,12 +37,9 @@ export interface GlobalFlags {
 /** Flags that are no configuration keys; everything else a command accepts goes to the configuration by its path. */
 export async function openFace(command: Command, flags: GivenFlags = {}): Promise<Face> {
   const options = command.optsWithGlobals<GlobalFlags>();
-  const loaded = loadConfig({
-    flags,
-    configPath: options.config ?? null,
-    env: process.env,
-    cwd: process.cwd(),
-  });
+  const load = (): LoadedConfig =>
+    loadConfig({ flags, configPath: options.config ?? null, env: process.env, cwd: process.cwd() });
+  const loaded = load();
   const render: RenderOptions = {
     stdout: process.stdout,
     stderr: process.stderr,
@@ -55,6 +55,7 @@ export async function openFace(command: Command, flags: GivenFlags = {}): Promis
   const renderer: Renderer = createRenderer(render, block);
   for (const message of loaded.notices) renderer.emit({ type: "notice", sessionId: null, level: "info", message });
   const stop = listen(renderer.emit);
+  const reload = listenForReload(renderer.emit, load);
   return {
     loaded,
     json: render.json,
@@ -65,8 +66,10 @@ export async function openFace(command: Command, flags: GivenFlags = {}): Promis
     stopping: stop.stopping,
     dropping: stop.dropping,
     stopSignal: stop.signal,
+    onReload: reload.add,
     close() {
       stop.end();
+      reload.end();
       renderer.close();
     },
   };
@@ -110,5 +113,26 @@ function listen(emit: Emit) {
       process.off("SIGINT", onSignal);
       process.off("SIGTERM", onSignal);
     },
+  };
+}
+
+function listenForReload(emit: Emit, load: () => LoadedConfig) {
+  const listeners: ((loaded: LoadedConfig) => void)[] = [];
+  const say = (message: string): void => emit({ type: "notice", sessionId: null, level: "info", message });
+  const onHangup = (): void => {
+    try {
+      const loaded = load();
+      say("the configuration has been read again");
+      for (const listener of listeners) listener(loaded);
+    } catch (error) {
+      say(`the configuration stays as it was: ${asUploaderError(error).message}`);
+    }
+  };
+  return {
+    add(listener: (loaded: LoadedConfig) => void) {
+      if (listeners.length === 0) process.on("SIGHUP", onHangup);
+      listeners.push(listener);
+    },
+    end: () => process.off("SIGHUP", onHangup),
   };
 }

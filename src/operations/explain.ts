@@ -114,7 +114,9 @@ async function storiesOf(store: Store, input: ExplainInput, files: FileHistory[]
         selection: file.derivedFrom === null ? (await rulesOf(file)).byName(file.localPath) : null,
         keyFrom: derivationOf(file),
         attempts: attempts.filter((row) => row.fileId === file.id),
-        multipart: upload ? { ...upload, parts: Math.max(1, Math.ceil(upload.sizeBytes / upload.partSizeBytes)) } : null,
+        multipart: upload
+          ? { ...upload, parts: Math.max(1, Math.ceil(upload.sizeBytes / upload.partSizeBytes)) }
+          : null,
         object: objects.find((row) => row.destinationId === file.destinationId && row.key === file.s3Key) ?? null,
         next: nextOf[file.status](file),
       };
@@ -125,7 +127,8 @@ async function storiesOf(store: Store, input: ExplainInput, files: FileHistory[]
 /** The patterns a session ran with, as config_history keeps them. */
 function chosenIn(config: unknown): Chosen | null {
   const { include, exclude } = (config ?? {}) as Partial<Record<keyof Chosen, unknown>>;
-  const isList = (value: unknown): value is string[] => Array.isArray(value) && value.every((one) => typeof one === "string");
+  const isList = (value: unknown): value is string[] =>
+    Array.isArray(value) && value.every((one) => typeof one === "string");
   return isList(include) && isList(exclude) ? { include, exclude } : null;
 }
 
@@ -153,7 +156,11 @@ async function storyWithoutRow(
     const selection = await (await input.rulesOf(root!, input.configured)).onDisk(path);
     if (selection.rule === "vanished") continue;
     const next = selection.selected
-      ? { what: "no session has seen it yet: the next upload registers and sends it", at: null, command: "uploader upload" }
+      ? {
+          what: "no session has seen it yet: the next upload registers and sends it",
+          at: null,
+          command: "uploader upload",
+        }
       : { what: `nothing: ${whyNot[selection.rule] ?? "it is not selected"}`, at: null, command: null };
     const key = selection.selected ? joinKey(prefix, path.normalize("NFC")) : null;
     return { ...none, key, path, selection, object: null, next };

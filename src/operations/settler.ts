@@ -64,20 +64,23 @@ export function createSettler(cx: Context, sessionId: number, lease: Lease, reco
   const write = (batch: Ending[]): Promise<void> =>
     recorder.record({ call: "settle", workerId: lease.workerId, endings: batch }, (stayed) => applied(batch, stayed));
 
-  const pump = (): Promise<void> => {
-    writing ??= (async () => {
-      try {
-        while (waiting.length > 0 && !failure) {
-          const batch = waiting.slice(0, batchSize);
-          waiting = waiting.slice(batch.length);
-          await write(batch);
-        }
-      } catch (error) {
-        failure = asUploaderError(error);
-      } finally {
-        writing = null;
+  const writeAll = async (): Promise<void> => {
+    try {
+      while (waiting.length > 0 && !failure) {
+        const batch = waiting.slice(0, batchSize);
+        waiting = waiting.slice(batch.length);
+        await write(batch);
       }
-    })();
+    } catch (error) {
+      failure = asUploaderError(error);
+    }
+  };
+
+  // Cleared by the promise, never by its function: one that finds nothing to do ends before it is assigned.
+  const pump = (): Promise<void> => {
+    writing ??= writeAll().finally(() => {
+      writing = null;
+    });
     return writing;
   };
 

@@ -104,19 +104,6 @@ export function headerSize(bytes: Uint8Array): 256 | 384 | null {
 }
 
 /**
- * Whether a file that begins with these bytes is a Shimmer recording we can decode: for telling recordings by their
- * header. Cheap, never throws; wants the first 384 bytes (256 do for Shimmer3).
- */
-export function isShimmerHeader(bytes: Uint8Array): boolean {
-  const size = headerSize(bytes);
-  if (size === null || bytes.length < size) return false;
-  const kind = firmwareKinds[readWord(bytes, "u16r", fields.firmwareKind[0])];
-  const mac = bytes.subarray(headerAt.mac, headerAt.mac + 6);
-  const hasMac = mac.some((byte) => byte !== 0) && mac.some((byte) => byte !== 0xff);
-  return kind !== undefined && hasMac && readWord(bytes, "u16", fields.divider[0]) > 0;
-}
-
-/**
  * The header as typed fields (SF 2). Needs the whole header: 256 bytes, 384 on Shimmer3R.
  *
  * @throws UploaderError `recording_bad` for anything that is not a recording of a supported firmware

@@ -12,7 +12,7 @@ export {
 } from "./decoder.ts";
 export { type Description, describeHeader } from "./description.ts";
 export type { Note } from "./faults.ts";
-export { type Header, headerSize, isShimmerHeader, longHeaderBytes, readHeader } from "./header.ts";
+export { type Header, headerSize, longHeaderBytes, readHeader } from "./header.ts";
 export type { RecordingReport } from "./joining.ts";
 export { type Profile, profiles } from "./layout.ts";
 export type { Part } from "./passes.ts";

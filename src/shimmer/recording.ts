@@ -2,6 +2,7 @@ import { UploaderError } from "../core/errors.ts";
 import type { Block, DecodeOptions, DecoderOptions } from "./decoder.ts";
 import type { Header } from "./header.ts";
 import { assertSameSession, commonTimeSource, joinReports, type RecordingReport } from "./joining.ts";
+import type { Profile } from "./layout.ts";
 import { deviceLabel } from "./names.ts";
 import { decodePart, isOpen, type Part, survey, within } from "./passes.ts";
 import type { Column } from "./plan.ts";
@@ -17,6 +18,7 @@ export interface RecordingOptions extends DecodeOptions {
 }
 
 export interface Recording {
+  profile: Profile;
   /** `deviceName`, else `Shimmer_` and the last four digits of the MAC. */
   device: string;
   /** Of the first part. */
@@ -71,6 +73,7 @@ export function openRecording(parts: readonly Part[], options: RecordingOptions 
   const everything = columns.map((_, index) => index);
 
   return {
+    profile: options.profile ?? "vendor",
     device: deviceLabel(first.header, options.deviceName),
     header: first.header,
     start: first.start,

@@ -43,13 +43,19 @@ const facts = (objects: readonly (ObjectFact | null)[]) => ({
 const moves: {
   [M in Ending["move"]]: (run: Run, workerId: number, endings: EndingOf<M>[]) => Promise<{ id: number }[]>;
 } = {
-  settle: (run, _worker, endings) =>
-    run("files_settle", {
+  async settle(run, _worker, endings) {
+    const told = {
       ids: int8Array(endings.map((ending) => ending.file.id)),
-      ...facts(endings.map((ending) => ending.object)),
       requestIds: textArray(endings.map((ending) => ending.requestId)),
       durations: int4Array(endings.map((ending) => ending.durationMs)),
-    }),
+    };
+    const moved = await run<{ id: number }>("files_settle", {
+      ...told,
+      ...facts(endings.map((ending) => ending.object)),
+    });
+    if (moved.length === endings.length) return moved;
+    return [...moved, ...(await run<{ id: number }>("files_settled", told))];
+  },
   skip: (run, workerId, endings) =>
     run("files_skip", {
       workerId,

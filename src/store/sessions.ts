@@ -87,7 +87,7 @@ export function sessionMethods(
     concurrency: number,
     query: Query,
   ): Promise<number> => {
-    // The whole transaction may be repeated after a lost COMMIT: then this process has a worker already.
+    // After a lost COMMIT this process has a worker already.
     const mine = (await unended(sessionId, query)).find((worker) => isMe(worker, me));
     if (mine) return mine.id;
     const [row] = await run<{ id: number }>(
@@ -113,18 +113,20 @@ export function sessionMethods(
           rescued = await rescue(sessionId, me, query);
           await refuseIfHeld(sessionId, me, query);
         }
-        const resumed = sessionId !== null && !options.newSession;
+        // The whole transaction may be repeated after a lost COMMIT: then the newest session is the one it made.
+        const made = sessionId !== null && (await unended(sessionId, query)).some((worker) => isMe(worker, me));
+        const resumed = sessionId !== null && (made || !options.newSession);
         if (resumed) {
           await run("sessions_resume", { sessionId }, query);
           await run("files_requeue", { sessionId, includePermanent: false }, query);
         } else {
           if (sessionId !== null) await run("files_abandon", { sessionId }, query);
-          const [made] = await run<{ id: number }>(
+          const [inserted] = await run<{ id: number }>(
             "sessions_insert",
             { ...scope, destination: text, command: work.command },
             query,
           );
-          sessionId = made!.id;
+          sessionId = inserted!.id;
         }
         const superseded = await run("files_supersede", { ...scope, sessionId }, query);
         const workerId = await beginWorker(sessionId!, me, false, options.concurrency, query);

@@ -27,7 +27,7 @@ export interface Stage {
 }
 
 export interface Verb {
-  /** What it executes beside that of every run, by the names in sql/queries. */
+  /** What it executes that the verbs before it did not, or in another way; by the names in sql/queries. */
   statements: readonly string[];
   arrange?(stage: Stage): Promise<unknown>;
   act(stage: Stage): Promise<SummaryEvent>;
@@ -81,15 +81,16 @@ async function leaveUnfinished({ before, to, context }: Stage): Promise<void> {
   );
 }
 
-const opening = ["begin", "projects_ensure", "destinations_ensure", "sessions_newest", "commit", "files_supersede"];
-export const everyRun = ["workers_unended", "workers_begin", "config_remember", "files_claim", "files_settle"].concat(
-  ["files_release_others", "files_next_due", "workers_end", "sessions_get", "files_conflicts"],
+const opening = ["begin", "projects_ensure", "destinations_ensure", "sessions_newest", "sessions_insert"].concat(
+  ["files_supersede", "workers_unended", "workers_begin", "commit", "config_remember"],
 );
-const scanning = ["files_judge", "sessions_scanned"];
+const scanning = ["files_judge", "files_register", "sessions_scanned"];
+const draining = ["files_claim", "files_settle", "files_release_others", "files_next_due"];
+const closing = ["sessions_close", "workers_end", "sessions_get", "files_conflicts"];
 
 export const verbs: Record<string, Verb> = {
   "a first run": {
-    statements: [...opening, ...scanning, "sessions_insert", "files_register", "sessions_close"],
+    statements: [...opening, ...scanning, ...draining, ...closing],
     act: ({ context, through }) => runUpload(context(through)),
     exitCode: 0,
     ends: { uploaded: 3 },
@@ -130,7 +131,7 @@ export const verbs: Record<string, Verb> = {
     arrange: leaveUnfinished,
     act: ({ context, through }) => runUpload(context(through), { newSession: true }),
     exitCode: 0,
-    ends: { uploaded: 2 },
+    ends: { uploaded: 1 },
   },
   "what a session with errors left": {
     statements: ["files_supersede", "commit"],
@@ -164,8 +165,12 @@ export const verbs: Record<string, Verb> = {
   },
   "a stop in the middle": {
     statements: ["files_release", "sessions_fail", "workers_end"],
-    act({ context, through, to }) {
-      const cx = context(through, { to: onFirstPut(to, () => cx.stop()), concurrency: 1 });
+    act({ context, through, to, scene }) {
+      const stop = async () => {
+        await scene.postgres.until(() => scene.postgres.log.filter((name) => name === "sessions_scanned").length === 2);
+        cx.stop();
+      };
+      const cx = context(through, { to: onFirstPut(to, stop), concurrency: 1 });
       return runUpload(cx);
     },
     exitCode: 130,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { boardOf, pressureChipOf } from "../../src/shimmer/boards.ts";
-import { headerSize, isShimmerHeader, readHeader } from "../../src/shimmer/header.ts";
+import { headerSize, readHeader } from "../../src/shimmer/header.ts";
 import { header, type Spelling } from "./support/recording.ts";
 
 describe("readHeader", () => {
@@ -105,16 +105,6 @@ describe("readHeader", () => {
     ).setup;
     expect(shimmer3r).toMatchObject({ gyroRange: 5, magRange: 0, accelLnRange: 3, magAltRange: 3 });
   });
-});
-
-describe("isShimmerHeader", () => {
-  it.each<[string, Uint8Array, boolean]>([
-    ["a header", header(), true],
-    ["a Shimmer3R header", header({ hardware: 10 }), true],
-    ["text", new TextEncoder().encode("Shimmer ".repeat(64)), false],
-    ["zeros", new Uint8Array(512), false],
-    ["nothing", new Uint8Array(0), false],
-  ])("%s: %#", (_, bytes, expected) => expect(isShimmerHeader(bytes)).toBe(expected));
 });
 
 it.each<[number, number, number, "old" | "new"]>([

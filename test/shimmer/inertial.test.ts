@@ -26,6 +26,13 @@ describe("C = inv(R) · inv(K) · (U − B)", () => {
     expect(codes).not.toContain("calibration_default");
   });
 
+  it("undoes U = B + K · R · C for a matrix without zeros", () => {
+    // C = (3, −2, 5): R · C = (1.5, 4.5, 4.7).
+    const own = block([10, 20, 30], [100, 200, 400], [90, 10, -20, 30, -80, 40, -10, 25, 110]);
+    const { values } = first({ enabled: [0, 0x10], patch: { 76: own } }, [10 + 150, 20 + 900, 30 + 1880].flatMap(u16));
+    for (const [axis, value] of values.entries()) expect(value).toBeCloseTo([3, -2, 5][axis]!, 12);
+  });
+
   it.each([
     ["LN accel", 139, [0x80], u16],
     ["WR accel", 76, [0, 0x10], u16],

@@ -12,8 +12,7 @@ export interface Asked {
   sql: string;
   /** What `nameOf` calls it. */
   name: string;
-  /** Counted from 1, over all connections. */
-  connection: number;
+  inTransaction: boolean;
 }
 
 export type PostgresFault =
@@ -80,7 +79,6 @@ export async function startPostgresProxy(options: PostgresProxyOptions): Promise
   let rules: { rule: PostgresFaultRule; seen: number }[] = [];
   let log: string[] = [];
   let door: Door = "open";
-  let connections = 0;
   let played = 0;
   let turnedAway = 0;
   let waiting: { holds(): boolean; resolve(): void }[] = [];
@@ -143,7 +141,6 @@ export async function startPostgresProxy(options: PostgresProxyOptions): Promise
   };
 
   const serve = async (client: Socket): Promise<void> => {
-    const connection = ++connections;
     const reader = createReader(client);
     const startup = await readStartup(client, reader);
     if (startup === null) return;
@@ -160,7 +157,8 @@ export async function startPostgresProxy(options: PostgresProxyOptions): Promise
       wire.upstream.write(startup);
       if (!(await logIn(wire, reader))) return;
       for (let unit = await readUnit(reader); unit !== null; unit = await readUnit(reader)) {
-        if (!(await exchange(wire, unit.bytes, { sql: unit.sql, name: nameOf(unit.sql), connection }))) break;
+        const { sql, bytes } = unit;
+        if (!(await exchange(wire, bytes, { sql, name: nameOf(sql), inTransaction: wire.inTransaction }))) break;
       }
     } finally {
       wires.delete(wire);
@@ -193,13 +191,15 @@ export async function startPostgresProxy(options: PostgresProxyOptions): Promise
   const cutAll = (): void => {
     for (const wire of wires) wire.cut();
   };
+  const parameters = new URL(options.url.replace(/^postgres(ql)?:\/\/\//, "postgres://local/")).searchParams;
+  for (const name of ["host", "port", "user"]) parameters.delete(name);
   const login = [user, password]
     .filter((each) => each)
     .map((each) => encodeURIComponent(String(each)))
     .join(":");
 
   return {
-    url: `postgres://${login}@127.0.0.1:${ownPort}/${database ?? ""}`,
+    url: `postgres://${login}@127.0.0.1:${ownPort}/${database ?? ""}?${parameters}`,
     get log() {
       return log;
     },

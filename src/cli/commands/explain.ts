@@ -2,7 +2,7 @@ import { realpathSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import type { Command } from "commander";
 import type { AttemptRow } from "../../core/inquiries.ts";
-import { explain, type Story } from "../../operations/explain.ts";
+import type { Story } from "../../operations/explain.ts";
 import { openFace } from "../face.ts";
 import { addConfigFlags, addGlobalFlags, givenConfigFlags, wholeNumber } from "../flags.ts";
 import { bytes, count, duration, name } from "../format.ts";
@@ -30,8 +30,9 @@ export function defineExplain(program: Command): void {
 
 async function run(text: string, flags: { session?: number }, command: Command): Promise<void> {
   const face = await openFace(command, givenConfigFlags(command));
-  const { config, origins } = face.loaded;
+  const { config } = face.loaded;
   const app = await import("../../app.ts");
+  const { explain } = await import("../../operations/explain.ts");
   const world = { config, emit: face.emit, stopping: face.stopping, dropping: face.dropping };
   const { destination } = config;
   try {
@@ -40,8 +41,7 @@ async function run(text: string, flags: { session?: number }, command: Command):
       const stories = await explain(store, {
         text,
         absolute: absoluteOf(text),
-        // A project's name is a filter only when somebody chose it.
-        project: flags.session === undefined && origins.get("project") !== "default" ? config.project : null,
+        project: flags.session === undefined ? config.project : null,
         sessionId: flags.session ?? null,
         configured: {
           source: config.source,
@@ -116,36 +116,61 @@ function storyLines({ file, path, selection, keyFrom, attempts, multipart, objec
   const lines: string[] = [];
   const tell = (what: string, text: string): void => void lines.push(`  ${what.padEnd(9)} ${text}`);
   if (file) {
-    tell("session", `${file.sessionId} (${file.sessionCommand}, project ${file.project}): ${file.sessionStatus.replaceAll("_", " ")}`);
+    tell(
+      "session",
+      `${file.sessionId} (${file.sessionCommand}, project ${file.project}): ${file.sessionStatus.replaceAll("_", " ")}`,
+    );
     tell("file", `${name(file.localPath)} below ${name(file.source)}, ${bytes(file.fileSize)}`);
   } else if (path !== null) tell("file", name(path));
   if (selection) {
     const where = selection.at === path ? "" : ` (at ${name(selection.at)})`;
     const rule = rules[selection.rule] ?? selection.rule.replaceAll("_", " ");
-    tell(selection.selected ? "chosen by" : "left out", `${rule}${selection.detail === null ? "" : ` ${selection.detail}`}${where}`);
+    tell(
+      selection.selected ? "chosen by" : "left out",
+      `${rule}${selection.detail === null ? "" : ` ${selection.detail}`}${where}`,
+    );
   }
   if (keyFrom) tell("key", derivations[keyFrom]);
   if (file) {
-    const why = file.status === "failed" ? `: ${file.errorCode}${file.permanent ? " (permanent)" : ""}: ${name(file.errorMessage ?? "")}` : file.reason ? `: ${file.reason}` : "";
+    const why =
+      file.status === "failed"
+        ? `: ${file.errorCode}${file.permanent ? " (permanent)" : ""}: ${name(file.errorMessage ?? "")}`
+        : file.reason
+          ? `: ${file.reason}`
+          : "";
     tell("state", `${file.status}${file.uploadedAt ? ` ${at(file.uploadedAt)}` : ""}${why}`);
   }
   for (const [number, attempt] of attempts.entries()) tell(number === 0 ? "attempts" : "", attemptText(attempt));
   if (multipart) {
-    tell("parts", `${count(multipart.partsDone)} of ${count(multipart.parts)} (${bytes(multipart.bytesDone)}) in the store, upload ${multipart.status}, begun ${at(multipart.createdAt)}`);
+    tell(
+      "parts",
+      `${count(multipart.partsDone)} of ${count(multipart.parts)} (${bytes(multipart.bytesDone)}) in the store, upload ${multipart.status}, begun ${at(multipart.createdAt)}`,
+    );
   }
   if (object) {
-    const checksum = object.checksum ? `${object.checksum.algorithm} ${object.checksum.value} (${object.checksum.type})` : "no checksum";
+    const checksum = object.checksum
+      ? `${object.checksum.algorithm} ${object.checksum.value} (${object.checksum.type})`
+      : "no checksum";
     const whose = object.ours ? "" : ", put there by another program";
-    tell("store", `holds ${count(object.sizeBytes)} bytes, ${checksum}, ETag ${object.etag ?? "unknown"}; known by ${object.proof} since ${at(object.confirmedAt)}${whose}`);
+    tell(
+      "store",
+      `holds ${count(object.sizeBytes)} bytes, ${checksum}, ETag ${object.etag ?? "unknown"}; known by ${object.proof} since ${at(object.confirmedAt)}${whose}`,
+    );
   }
-  const due = next.at !== null && next.at.getTime() > nowMs ? `, not before ${at(next.at)} (in ${duration(next.at.getTime() - nowMs)})` : "";
+  const due =
+    next.at !== null && next.at.getTime() > nowMs
+      ? `, not before ${at(next.at)} (in ${duration(next.at.getTime() - nowMs)})`
+      : "";
   tell("next", `${next.what}${due}`);
   if (next.command) tell("", next.command);
   return lines;
 }
 
 function attemptText(attempt: AttemptRow): string {
-  const cause = attempt.errorCode === null ? "" : `: ${attempt.errorCode}${attempt.errorMessage ? `: ${name(attempt.errorMessage)}` : ""}`;
+  const cause =
+    attempt.errorCode === null
+      ? ""
+      : `: ${attempt.errorCode}${attempt.errorMessage ? `: ${name(attempt.errorMessage)}` : ""}`;
   const facts = [
     attempt.durationMs === null ? null : duration(attempt.durationMs),
     attempt.requestId === null ? null : `request ${attempt.requestId}`,

@@ -26,9 +26,14 @@ export function defineRetry(program: Command): void {
   uploader retry 12 --include-permanent --rounds 1
 `,
     );
-  addConfigFlags(addGlobalFlags(command), ["project", "concurrency", "attempts", "s3.profile", "database.url"]).action(
-    run,
-  );
+  addConfigFlags(addGlobalFlags(command), [
+    "project",
+    "concurrency",
+    "bwlimit",
+    "attempts",
+    "s3.profile",
+    "database.url",
+  ]).action(run);
 }
 
 async function run(argument: string, flags: RetryFlags, command: Command): Promise<void> {
@@ -40,7 +45,10 @@ async function run(argument: string, flags: RetryFlags, command: Command): Promi
   const closing: (() => Promise<void>)[] = [];
   try {
     const concurrency = await app.openConcurrency(world);
-    const to = await app.openDestination(world, concurrency);
+    const bandwidth = await app.openBandwidth(world);
+    closing.push(async () => bandwidth.close());
+    face.onReload((loaded) => bandwidth.configure(loaded.config.bwlimit));
+    const to = await app.openDestination(world, concurrency, bandwidth);
     closing.push(() => to.close());
     const state = await app.openState(world);
     closing.push(() => state.store.close());
@@ -53,6 +61,7 @@ async function run(argument: string, flags: RetryFlags, command: Command): Promi
         destination: to,
         source: tree,
         concurrency,
+        bandwidth,
         onChange: session.command === "sync" ? "replace" : "fail",
       }),
       {

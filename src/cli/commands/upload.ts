@@ -18,6 +18,7 @@ const shown = [
   "exclude",
   "concurrency",
   "bytesInFlight",
+  "bwlimit",
   "attempts",
   "maxOutageMinutes",
   "existing",
@@ -59,6 +60,13 @@ export function defineUpload(program: Command): void {
   uploader upload ./card ./archive --include '**/*.wav' --dry-run
   uploader upload --config reef.json --join 12
 `,
+    )
+    .addHelpText(
+      "after",
+      `
+--bwlimit counts for each process: two that work on one session send twice as much. Change it while they run, for all of
+them in the session's row (sync_sessions.bandwidth_limit, bytes/s; null: the configuration's), or for one by SIGHUP, which
+reads its configuration file again.`,
     );
   addConfigFlags(addGlobalFlags(command), shown).action(run);
 }
@@ -81,7 +89,10 @@ async function run(source: string | undefined, destination: string | undefined, 
       await assertDisjoint(tree.root, target.path);
     }
     const concurrency = await app.openConcurrency(world);
-    const to = await app.openDestination(world, concurrency);
+    const bandwidth = await app.openBandwidth(world);
+    closing.push(async () => bandwidth.close());
+    face.onReload((loaded) => bandwidth.configure(loaded.config.bwlimit));
+    const to = await app.openDestination(world, concurrency, bandwidth);
     closing.push(() => to.close());
     for (const message of (await to.check(face.stopping)).notices) {
       face.emit({ type: "notice", sessionId: null, level: "info", message });
@@ -107,7 +118,7 @@ async function run(source: string | undefined, destination: string | undefined, 
     const state = await app.openState(world);
     closing.push(() => state.store.close());
     const summary = await upload(
-      await app.openContext(world, { state, destination: to, source: tree, concurrency, onChange: "fail" }),
+      await app.openContext(world, { state, destination: to, source: tree, concurrency, bandwidth, onChange: "fail" }),
       {
         work: {
           project: config.project ?? "default",

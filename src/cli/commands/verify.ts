@@ -103,7 +103,8 @@ function remarks(result: Verification): string[] {
   if (result.filesLeft > 0) {
     lines.push(`the session is not finished: ${files(result.filesLeft)} still to be sent, and not asked about`);
   }
-  if (result.filesFailed > 0) lines.push(`${files(result.filesFailed)} of the session failed, and were not asked about`);
+  if (result.filesFailed > 0)
+    lines.push(`${files(result.filesFailed)} of the session failed, and were not asked about`);
   return lines;
 }
 

@@ -15,7 +15,7 @@ export interface JsonOptions {
 
 /** JSON of the recording's profile (design A7), as byte chunks that are the caller's to keep. NaN and infinities become `null`. */
 export function writeJson(recording: Recording, options: JsonOptions = {}): Generator<Uint8Array> {
-  return recording.timeUnit === "s" ? cloudJson(recording, options) : vendorJson(recording);
+  return recording.profile === "cloud-sync" ? cloudJson(recording, options) : vendorJson(recording);
 }
 
 /** `{ "header": …, "columns": { name: { "unit", "values" } }, "gaps": […], "oddTicks": […], "notes": […] }` */
