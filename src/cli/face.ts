@@ -49,6 +49,8 @@ export async function openFace(command: Command, flags: GivenFlags = {}): Promis
     progress: options.progress !== false,
     color: colorWanted(options, process.env),
     logFormat: options.logFormat ?? loaded.config.logFormat,
+    // So that what we propose works as it stands.
+    configFlag: options.config === undefined ? "" : ` --config ${options.config}`,
     now: Date.now,
   };
   const block = mayDraw(render) ? (await import("./progress-block.ts")).openProgressBlock(process.stderr) : null;
@@ -71,6 +73,7 @@ export async function openFace(command: Command, flags: GivenFlags = {}): Promis
       stop.end();
       reload.end();
       renderer.close();
+      if (stop.signal()) process.exitCode ??= exitCodeOfSignal(stop.signal());
     },
   };
 }
@@ -89,16 +92,11 @@ function listen(emit: Emit) {
   let grace: NodeJS.Timeout | null = null;
   const onSignal = (name: NodeJS.Signals): void => {
     if (caught) {
-      process.stderr.write("stopped at once; the next run goes on from here\n");
-      process.exit(name === "SIGTERM" ? 143 : 130);
+      say("stopped at once; the same command goes on from here");
+      process.exit(exitCodeOfSignal(caught));
     }
     caught = name === "SIGTERM" ? "SIGTERM" : "SIGINT";
-    emit({
-      type: "notice",
-      sessionId: null,
-      level: "info",
-      message: "stopping: no new files, those on their way may finish (again to stop at once)",
-    });
+    say("stopping: no new files, those on their way may finish (again to stop at once)");
     stopping.abort();
     grace = setTimeout(() => dropping.abort(), graceMs);
   };

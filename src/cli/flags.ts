@@ -2,10 +2,11 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { describeFlags } from "../config.ts";
 
+/** On the program they count before and after a command's name. */
 export function addGlobalFlags(command: Command): Command {
   return command
     .option("-c, --config <file>", "configuration file (JSON)")
-    .option("--json", "one JSON object per line on stdout")
+    .option("--json", "answer in JSON on stdout, one object per line")
     .option("-q, --quiet", "say nothing but errors and the end of a run that did not succeed")
     .option("-v, --verbose", "say more; twice names every file", (_value, before: number) => before + 1, 0)
     .option("--no-progress", "no progress display")
@@ -16,11 +17,16 @@ export function addGlobalFlags(command: Command): Command {
 const attribute = (flag: string): string =>
   flag.replace(/^--/, "").replace(/-([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
 
+const group = "Settings, here, in the file, or as UPLOADER_… variables:";
+
+/** As commander begins its own: in lower case, unless the word is a name. */
+const begun = (sentence: string): string => sentence.replace(/^[A-Z](?=[a-z]* )/, (letter) => letter.toLowerCase());
+
 /** Every configuration key as a flag; those of `shown` stand in the command's help, the rest work all the same. */
 export function addConfigFlags(command: Command, shown: readonly string[]): Command {
   for (const spec of describeFlags()) {
     const long = spec.flag.split(" ")[0]!;
-    const option = new Option([...spec.aliases, spec.flag].join(", "), spec.description);
+    const option = new Option([...spec.aliases, spec.flag].join(", "), begun(spec.description)).helpGroup(group);
     option.hidden = !shown.includes(spec.path);
     if (spec.repeatable) option.argParser((value: string, before: string[] | undefined) => [...(before ?? []), value]);
     if (!command.options.some((known) => known.long === long)) command.addOption(option);
@@ -41,6 +47,6 @@ export function givenConfigFlags(command: Command): GivenFlags {
 }
 
 export function wholeNumber(text: string): number {
-  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError("a whole number is wanted.");
+  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError("expected a whole number.");
   return Number(text);
 }

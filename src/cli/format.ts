@@ -28,11 +28,39 @@ export function duration(valueMs: number): string {
   return `${minutes} min ${seconds % 60} s`;
 }
 
+/** A time to come, which nobody knows to a tenth of a second. */
+export const timeLeft = (valueMs: number): string =>
+  valueMs < 59_500 ? `${Math.max(1, Math.ceil(valueMs / 1000))} s` : duration(valueMs);
+
+/** To the second, UTC. */
+export const instant = (at: Date): string => `${at.toISOString().slice(0, 19)}Z`;
+
 export const files = (value: number): string => `${count(value)} ${value === 1 ? "file" : "files"}`;
 
 /** Control characters, newlines included, as \xNN: a name never breaks a line or a terminal. */
 export const name = (text: string): string =>
   text.replace(/[\u0000-\u001f\u007f-\u009f]/g, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`);
+
+/** Breaks lines at blanks; what follows is indented two further than its line. Without a width: as it is. */
+export function fold(text: string, width: number | undefined): string {
+  if (width === undefined) return text;
+  return text
+    .split("\n")
+    .map((line) => {
+      const indent = `${/^ */.exec(line)![0]}  `;
+      const lines = [];
+      let rest = line;
+      while (rest.length > width) {
+        let blank = rest.lastIndexOf(" ", width);
+        if (blank < indent.length) blank = rest.indexOf(" ", width);
+        if (blank === -1) break;
+        lines.push(rest.slice(0, blank).trimEnd());
+        rest = indent + rest.slice(blank).trimStart();
+      }
+      return [...lines, rest].join("\n");
+    })
+    .join("\n");
+}
 
 /** Cuts in the middle, so that both the folder and the end of a file name stay readable. */
 export function shorten(text: string, width: number): string {

@@ -3,6 +3,7 @@ import cliProgress from "cli-progress";
 import type { Block } from "./render.ts";
 
 const lines = 4;
+const clearBelow = "\x1b[J";
 
 export function openProgressBlock(stream: NodeJS.WriteStream): Block {
   const block = new cliProgress.MultiBar({
@@ -13,16 +14,37 @@ export function openProgressBlock(stream: NodeJS.WriteStream): Block {
     hideCursor: true,
     clearOnComplete: true,
     stopOnComplete: false,
-    // Signals are ours: the block is closed with the renderer.
+    // Else the terminal cuts messages at its edge for as long as the block stands.
+    linewrap: true,
+    // A message above wipes the block: every line is drawn again.
+    forceRedraw: true,
+    // Signals are ours: the block is closed with the renderer, or when the process ends.
     gracefulExit: false,
     emptyOnZero: true,
   });
-  const bars = Array.from({ length: lines }, () => block.create(1, 0, { line: "" }));
+  let bars: cliProgress.SingleBar[] = [];
+
+  const close = (): void => {
+    process.off("exit", close);
+    if (bars.length === 0) return;
+    bars = [];
+    // What was said since the last redraw waits in its buffer, and stop() would drop it.
+    block.update();
+    block.stop();
+  };
+
   return {
     draw(text) {
+      if (bars.length === 0) {
+        process.once("exit", close);
+        bars = Array.from({ length: lines }, () => block.create(1, 0, { line: "" }));
+      }
       for (const [at, bar] of bars.entries()) bar.update(0, { line: text[at] ?? "" });
     },
-    say: (text) => block.log(`${text}\n`),
-    close: () => block.stop(),
+    say(text) {
+      if (bars.length === 0) stream.write(`${text}\n`);
+      else block.log(`${clearBelow}${text}\n`);
+    },
+    close,
   };
 }

@@ -123,14 +123,13 @@ describe("verify against S3", () => {
 
   it("reads back as many as were drawn, and finds what only the bytes can tell", async () => {
     await runUpload(context());
-    s3.quirks.checksums = "ignore";
     const drawn = [0.49, 0.5, 0.51, 0];
     const cx = { ...context(), random: () => drawn.shift() ?? 1 };
     expect(await verifyLatest(cx, { readBackPercent: 50 })).toMatchObject({ readBack: 2, exitCode: 0 });
+    s3.faults.push({ match: { operation: "HeadObject" }, action: { kind: "omitChecksum" }, times: again });
     // As if the store had kept its ETag over rotten bytes.
     await db.sql(`update :"schema".objects set checksum = 'AAAAAA==' where key = 'C1/b/3.wav'`);
     for (const { verdict } of (await verifyLatest()).findings) expect(verdict).toBe("proven");
-    s3.faults.push({ match: { operation: "HeadObject" }, action: { kind: "omitChecksum" }, times: again });
     const result = await verifyLatest(context(), { readBackPercent: 100 });
     expect(result.of("different")).toEqual([{ key: "C1/b/3.wav", by: "content" }]);
     expect(result).toMatchObject({ exitCode: 15, readBack: 4 });
@@ -217,17 +216,19 @@ describe("verify against S3", () => {
       times: again,
     });
     await runUpload(context({ attempts: 1 }));
-    await db.sql(`update :"schema".file_uploads set status = 'pending', uploaded_at = null where s3_key = 'C1/a/1.wav'`);
+    await db.sql(
+      `update :"schema".file_uploads set status = 'pending', uploaded_at = null where s3_key = 'C1/a/1.wav'`,
+    );
     expect(await verifyLatest()).toMatchObject({ objects: 2, filesLeft: 1, filesFailed: 1, exitCode: 0 });
   });
 
   it("goes through any number of objects", async () => {
-    makeTree(card.path, Object.fromEntries(Array.from({ length: 2_100 }, (_, n) => [`many/${n}.wav`, 1])));
+    makeTree(card.path, Object.fromEntries(Array.from({ length: 1_100 }, (_, n) => [`many/${n}.wav`, 1])));
     await runUpload(context());
-    s3.uproot("reef", "C1/many/2099.wav");
+    s3.uproot("reef", "C1/many/1099.wav");
     s3.uproot("reef", "C1/many/0.wav");
     const result = await verifyLatest();
-    expect(result).toMatchObject({ objects: 2_104, missing: 2, provenByChecksum: 2_102 });
+    expect(result).toMatchObject({ objects: 1_104, missing: 2, provenByChecksum: 1_102 });
   });
 
   it("stops when it is told to", async () => {

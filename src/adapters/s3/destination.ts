@@ -13,13 +13,15 @@ import type { Context } from "./context.ts";
 import { putLarge } from "./large.ts";
 import { createListing } from "./listing.ts";
 import type { S3Destination, S3Options } from "./options.ts";
+import { profileRegion } from "./profile.ts";
 import { judge } from "./proof.ts";
 import { readBack } from "./read.ts";
 import { putSmall } from "./small.ts";
 import { bodySizeBytes, openSource } from "./source.ts";
 import { fingerprintOfFile } from "./upload.ts";
 
-export async function openS3Destination(options: S3Options): Promise<S3Destination> {
+export async function openS3Destination(given: S3Options): Promise<S3Destination> {
+  const options = await withProfile(given);
   const client = openClient(options);
   const told = new Set<string>();
   const context: Context = {
@@ -74,6 +76,15 @@ export async function openS3Destination(options: S3Options): Promise<S3Destinati
       client.close();
     },
   };
+}
+
+/** A named profile must exist; the region it names counts where nothing nearer names one. */
+async function withProfile(options: S3Options): Promise<S3Options> {
+  const { env, profile } = options;
+  const region = options.region ?? env.AWS_REGION ?? env.AWS_DEFAULT_REGION ?? null;
+  if (region !== null && profile === null && !env.AWS_PROFILE) return options;
+  const named = await profileRegion(profile, env);
+  return { ...options, region: region ?? named };
 }
 
 /** What no server should be asked: an empty key would be the bucket itself, and a line break would end a header. */

@@ -2,11 +2,11 @@ import { ByteWriter, ParquetWriter } from "hyparquet-writer";
 import { describeHeader } from "../description.ts";
 import type { Recording } from "../recording.ts";
 
-/** 64 Ki rows of sixteen columns are 8 MiB: what is held at once. */
-const rowsPerGroup = 2 ** 16;
+/** 32 Ki rows of sixteen columns are 4 MiB; the library's buffers hold them several times over. */
+const rowsPerGroup = 2 ** 15;
 
 /**
- * Parquet: one required DOUBLE column per signal, row groups of 65,536, PLAIN, not compressed (columns of measured
+ * Parquet: one required DOUBLE column per signal, row groups of 32,768, PLAIN, not compressed (columns of measured
  * doubles shrink little and cost much). Key-value metadata: `units` ({ column: unit }), `header` and `gaps`, as JSON.
  * Yields byte chunks that are the caller's to keep.
  */
