@@ -18,7 +18,7 @@ export interface Face {
   out(text: string): void;
   stopping: AbortSignal;
   dropping: AbortSignal;
-  stopSignal(): "SIGINT" | "SIGTERM" | null;
+  stopSignal(): StopSignal | null;
   /** From now on SIGHUP reads the configuration again; one that cannot be understood changes nothing. */
   onReload(listener: (loaded: LoadedConfig) => void): void;
   close(): void;
@@ -73,7 +73,8 @@ export async function openFace(command: Command, flags: GivenFlags = {}): Promis
       stop.end();
       reload.end();
       renderer.close();
-      if (stop.signal()) process.exitCode ??= exitCodeOfSignal(stop.signal());
+      const signal = stop.signal();
+      if (signal) process.exitCode ??= exitCodeOfSignal(signal);
     },
   };
 }
@@ -84,19 +85,23 @@ function colorWanted(options: GlobalFlags, env: NodeJS.ProcessEnv): boolean {
   return process.stderr.isTTY === true && env.TERM !== "dumb";
 }
 
+type StopSignal = "SIGINT" | "SIGTERM";
+const exitCodeOfSignal = (signal: StopSignal): number => (signal === "SIGTERM" ? 143 : 130);
+
 /** First signal: take no more work, let what runs finish for a moment. Second: at once; the state is safe anyway. */
 function listen(emit: Emit) {
   const stopping = new AbortController();
   const dropping = new AbortController();
-  let caught: "SIGINT" | "SIGTERM" | null = null;
+  let caught: StopSignal | null = null;
   let grace: NodeJS.Timeout | null = null;
+  const say = (message: string): void => emit({ type: "notice", sessionId: null, level: "info", message });
   const onSignal = (name: NodeJS.Signals): void => {
     if (caught) {
       say("stopped at once; the same command goes on from here");
       process.exit(exitCodeOfSignal(caught));
     }
     caught = name === "SIGTERM" ? "SIGTERM" : "SIGINT";
-    say("stopping: no new files, those on their way may finish (again to stop at once)");
+    say("stopping cleanly; once more stops at once");
     stopping.abort();
     grace = setTimeout(() => dropping.abort(), graceMs);
   };

@@ -1,6 +1,6 @@
 /** Events become a terminal's progress block, plain lines, or JSON lines. The only file that draws. */
 import type { Emit, Event, ProgressEvent, SummaryEvent } from "../core/events.ts";
-import { bytes, count, duration, files, name } from "./format.ts";
+import { bytes, count, duration, files, fold, name, timeLeft } from "./format.ts";
 import { createPace } from "./pace.ts";
 
 export interface Output {
@@ -18,6 +18,8 @@ export interface RenderOptions {
   progress: boolean;
   color: boolean;
   logFormat: "text" | "json";
+  /** ` --config FILE` when one was given, for the commands that we propose. */
+  configFlag: string;
   now(): number;
 }
 
@@ -58,24 +60,35 @@ export function jsonEvent(event: Event, nowMs: number): Record<string, unknown> 
   return { type, time: new Date(nowMs).toISOString(), ...rest };
 }
 
+type Level = "info" | "warn" | "error";
+const colors: Record<Level, number | null> = { info: null, warn: 33, error: 31 };
+
+const widthOf = (output: Output): number | undefined => (output.isTTY ? (output.columns ?? 80) : undefined);
+
 function textRenderer(options: RenderOptions, block: Block | null): Renderer {
   const { stdout, stderr, quiet, verbose, now } = options;
-  const paint = (code: number, text: string): string => (options.color ? `\x1b[${code}m${text}\x1b[0m` : text);
   const pace = createPace();
   let lastLineMs = now();
   let failures = 0;
 
-  const say = (text: string, level: "info" | "warn" | "error" = "info"): void => {
-    if (block) block.say(text);
-    else if (options.logFormat === "json") {
+  /** What stands in a message may be a file's name: nothing in it reaches the terminal but what can be read. */
+  const say = (message: string, level: Level = "info", isPainted = true): void => {
+    const text = name(message);
+    if (options.logFormat === "json") {
       stderr.write(`${JSON.stringify({ time: new Date(now()).toISOString(), level, message: text })}\n`);
-    } else stderr.write(`${text}\n`);
+      return;
+    }
+    const color = isPainted && options.color ? colors[level] : null;
+    const folded = fold(text, widthOf(stderr));
+    const painted = color === null ? folded : `\x1b[${color}m${folded}\x1b[0m`;
+    if (block) block.say(painted);
+    else stderr.write(`${painted}\n`);
   };
 
   const on: { [T in Event["type"]]: (event: Extract<Event, { type: T }>) => void } = {
     start(event) {
-      if (!quiet)
-        say(`session ${event.sessionId}: ${name(event.source)} → ${event.destination} (project ${event.project})`);
+      const session = `session ${event.sessionId}${event.resumed ? " goes on" : ""}`;
+      if (!quiet) say(`${session}: ${event.source} → ${event.destination} (project ${event.project})`);
     },
     progress(event) {
       pace.add(event.elapsedMs, event.filesThisRun, event.bytesThisRun);
@@ -89,19 +102,18 @@ function textRenderer(options: RenderOptions, block: Block | null): Renderer {
     file(event) {
       if (event.status === "failed") {
         failures++;
-        if (verbose > 0 || failures <= failuresShown)
-          say(paint(31, `failed: ${name(event.path)}: ${event.errorMessage}`), "error");
+        if (verbose > 0 || failures <= failuresShown) say(`failed: ${event.path}: ${event.errorMessage}`, "error");
         else if (failures === failuresShown + 1)
-          say(`more files failed: uploader files ${event.sessionId} --status failed`, "error");
+          say(`more files failed: uploader files ${event.sessionId} --status failed${options.configFlag}`, "error");
       } else if (verbose > 1 || (verbose > 0 && event.errorCode)) {
         const why = event.errorMessage === null ? "" : `: ${event.errorMessage}`;
-        say(`${event.status}: ${name(event.path)} (${bytes(event.size)})${why}`);
+        say(`${event.status}: ${event.path} (${bytes(event.size)})${why}`);
       }
     },
     pause(event) {
-      say(paint(33, `paused: ${event.message}`), "warn");
-      if (event.hint) say(`  ${event.hint}`, "warn");
-      say(`  nothing is lost; trying again by itself, first in ${duration(event.probeAfterMs)}`, "warn");
+      say(`paused: ${event.message}`, "warn");
+      if (event.hint) say(`  ${event.hint}`, "warn", false);
+      say(`  nothing is lost; trying again by itself, first in ${timeLeft(event.probeAfterMs)}`, "warn", false);
     },
     resume(event) {
       say(`going on after ${duration(event.pausedMs)}`);
@@ -110,12 +122,13 @@ function textRenderer(options: RenderOptions, block: Block | null): Renderer {
       if (event.level === "info" ? !quiet : verbose > 0) say(event.message);
     },
     error(event) {
-      say(paint(31, `error: ${event.message}`), "error");
-      if (event.hint) say(`  ${event.hint}`, "error");
+      say(`error: ${event.message}`, "error");
+      if (event.hint) say(`  ${event.hint}`, "error", false);
     },
     summary(event) {
       block?.close();
-      if (!quiet || event.exitCode !== 0) stdout.write(`${summaryText(event)}\n`);
+      const text = summaryText(event, options.configFlag);
+      if (!quiet || event.exitCode !== 0) stdout.write(`${fold(text, widthOf(stdout))}\n`);
     },
   };
 
@@ -135,9 +148,11 @@ const phases: Record<ProgressEvent["phase"], string> = {
 function figures(event: ProgressEvent, pace: ReturnType<typeof createPace>) {
   const filesLeft = event.filesPending;
   const bytesLeft = Math.max(0, event.totalBytes - event.bytesSafe - event.bytesUploaded);
-  const done = event.totalBytes === 0 ? 0 : (event.bytesSafe + event.bytesUploaded) / event.totalBytes;
+  const doneFiles = event.filesSafe + event.filesUploaded;
+  const [done, total] =
+    event.totalBytes > 0 ? [event.bytesSafe + event.bytesUploaded, event.totalBytes] : [doneFiles, event.totalFiles];
   const leftMs = event.totalsFinal ? pace.leftMs(filesLeft, bytesLeft) : null;
-  return { filesLeft, percent: Math.min(1, done) * 100, leftMs };
+  return { filesLeft, percent: total === 0 ? 0 : Math.min(1, done / total) * 100, leftMs };
 }
 
 const totalOf = (event: ProgressEvent): string =>
@@ -152,7 +167,7 @@ export function progressLine(event: ProgressEvent, pace: ReturnType<typeof creat
     `left ${count(filesLeft)}`,
     `failed ${count(event.filesFailed)}`,
     `${bytes(pace.bytesPerSecond())}/s`,
-    leftMs === null ? "" : `about ${duration(leftMs)} left`,
+    leftMs === null ? "" : `about ${timeLeft(leftMs)} left`,
   ]
     .filter((part) => part !== "")
     .join(" | ");
@@ -164,7 +179,7 @@ export function progressBlock(event: ProgressEvent, pace: ReturnType<typeof crea
   const filled = Math.round((percent / 100) * barWidth);
   const rate = `${bytes(pace.bytesPerSecond())}/s, ${count(pace.filesPerSecond())} files/s`;
   return [
-    `${"█".repeat(filled)}${"░".repeat(barWidth - filled)} ${percent.toFixed(1).padStart(5)} %  ${rate}${leftMs === null ? "" : `  ETA ${duration(leftMs)}`}`,
+    `${"█".repeat(filled)}${"░".repeat(barWidth - filled)} ${percent.toFixed(1).padStart(5)} %  ${rate}${leftMs === null ? "" : `  ETA ${timeLeft(leftMs)}`}`,
     `${phases[event.phase]}: ${totalOf(event)}`,
     `already safe ${count(event.filesSafe)} | this run ${count(event.filesThisRun)} | left ${count(filesLeft)}`,
     `uploaded ${count(event.filesUploaded)} | skipped ${count(event.filesSkipped)} | failed ${count(event.filesFailed)}`,
@@ -180,7 +195,7 @@ const verdicts: Record<SummaryEvent["status"], string> = {
   dry_run: "dry run: nothing was written",
 };
 
-export function summaryText(event: SummaryEvent): string {
+export function summaryText(event: SummaryEvent, configFlag = ""): string {
   const conflicting = event.exitCode === 3 && event.filesFailed === 0;
   const verdict =
     event.status === "interrupted" && event.exitCode === 4
@@ -188,14 +203,23 @@ export function summaryText(event: SummaryEvent): string {
       : conflicting
         ? "finished, but some files were kept back: the store holds other bytes under their keys"
         : verdicts[event.status];
+  const { sessionId, totalFiles, filesUploaded, filesSkipped, filesFailed, filesNotReady } = event;
+  const left = totalFiles - filesUploaded - filesSkipped - filesFailed - filesNotReady;
+  const parts: [number, string][] = [
+    [filesSkipped, "skipped (safe already, or left alone)"],
+    [filesFailed, "failed"],
+    [filesNotReady, "still changing"],
+    [left, "left"],
+  ];
+  const others = parts.filter(([number]) => number > 0).map(([number, what]) => `, ${count(number)} ${what}`);
   const lines = [
-    `${event.sessionId === null ? "" : `session ${event.sessionId} `}${verdict}`,
-    `  ${files(event.totalFiles)}, ${bytes(event.totalBytes)}: ${count(event.filesUploaded)} uploaded, ${count(event.filesSkipped)} skipped (already safe or left), ${count(event.filesFailed)} failed`,
+    `${sessionId === null ? "" : `session ${sessionId} `}${verdict}`,
+    `  ${files(totalFiles)}, ${bytes(event.totalBytes)}: ${count(filesUploaded)} uploaded${others.join("")}`,
     `  this run sent ${files(event.filesThisRun)}, ${bytes(event.bytesThisRun)} in ${duration(event.durationMs)}`,
   ];
-  if (event.filesNotReady > 0) lines.push(`  ${files(event.filesNotReady)} not ready yet: still changing`);
-  if (event.filesFailed > 0 && event.sessionId !== null) {
-    lines.push(`  why: uploader files ${event.sessionId} --status failed    again: uploader retry ${event.sessionId}`);
+  if (filesFailed > 0 && sessionId !== null) {
+    lines.push(`  why:   uploader files ${sessionId} --status failed${configFlag}`);
+    lines.push(`  again: uploader retry ${sessionId}${configFlag}`);
   }
   return lines.join("\n");
 }

@@ -81,6 +81,22 @@ const unreadable =
 export async function registerTree(cx: Context, input: RegisterInput, signal: AbortSignal): Promise<ScanTotals> {
   const { sessionId, destinationId, prefix } = input;
   const totals = emptyTotals();
+  const refuse = async (files: readonly Refusal[]): Promise<void> => {
+    await cx.store.refuse(sessionId, destinationId, files);
+    for (const { path, key, sizeBytes, code, message } of files) {
+      cx.emit({
+        type: "file",
+        sessionId,
+        path,
+        key,
+        size: sizeBytes,
+        status: "failed",
+        errorCode: code,
+        errorMessage: message,
+        attempt: 0,
+      });
+    }
+  };
   for await (const batch of untilAborted(cx.source.scan(signal), signal)) {
     totals.excluded += batch.excludedFiles;
     for (const oddity of batch.oddities) {
@@ -102,7 +118,7 @@ export async function registerTree(cx: Context, input: RegisterInput, signal: Ab
 
     const { possible, refused } = sortBatch(batch.files, prefix);
     refused.push(...batch.oddities.filter((oddity) => oddity.kind.startsWith("unreadable")).map(unreadable(prefix)));
-    await cx.store.refuse(sessionId, destinationId, refused);
+    await refuse(refused);
     const verdicts = await cx.store.judge(sessionId, destinationId, possible);
     const found =
       verdicts.fresh.length === 0
@@ -121,9 +137,7 @@ export async function registerTree(cx: Context, input: RegisterInput, signal: Ab
     ] as const) {
       const { registered, busy } = await cx.store.register(sessionId, destinationId, files, expect);
       totals.registered += registered;
-      await cx.store.refuse(
-        sessionId,
-        destinationId,
+      await refuse(
         busy.map((each) => ({
           ...each.file,
           code: "key_busy",

@@ -1,7 +1,7 @@
-import { UploaderError } from "../core/errors.ts";
 import type { SummaryEvent } from "../core/events.ts";
 import type { SessionRow } from "../core/store.ts";
 import type { Context } from "./context.ts";
+import { assertDestinationOf } from "./session-destination.ts";
 import { type Rounds, runSession } from "./session-run.ts";
 
 export interface RetryInput {
@@ -14,13 +14,7 @@ export interface RetryInput {
 /** Puts failed files back, attempts reset, and uploads them in parallel, in rounds. */
 export async function retry(cx: Context, input: RetryInput): Promise<SummaryEvent> {
   const { session, rounds } = input;
-  if (session.destinationIdentity !== cx.destination.identity) {
-    throw new UploaderError(
-      "config_invalid",
-      `session ${session.id} goes to ${session.destination}, the configuration names another destination`,
-      { hint: "use the configuration that the session was made with" },
-    );
-  }
+  assertDestinationOf(session, cx.destination);
   const opened = await cx.store.enterSession(session.id, cx.me, {
     joined: false,
     reopen: true,
@@ -38,16 +32,7 @@ export async function retry(cx: Context, input: RetryInput): Promise<SummaryEven
   });
   const requeued = await cx.store.requeue(session.id, rounds.includePermanent);
   const left = (await cx.store.session(session.id))?.filesFailed ?? 0;
-  const kept =
-    left === 0
-      ? ""
-      : `; ${left} stay failed for good (see \`uploader files ${session.id} --status failed\`${rounds.includePermanent ? "" : ", or --include-permanent"})`;
-  cx.emit({
-    type: "notice",
-    sessionId: session.id,
-    level: "info",
-    message: `${requeued} failed ${requeued === 1 ? "file" : "files"} put back${kept}`,
-  });
+  cx.emit({ type: "notice", sessionId: session.id, level: "info", message: remark(requeued, left) });
   return runSession(cx, {
     opened,
     maxLooks: 3,
@@ -56,4 +41,11 @@ export async function retry(cx: Context, input: RetryInput): Promise<SummaryEven
     condemn: true,
     stopSignal: input.stopSignal,
   });
+}
+
+function remark(requeued: number, left: number): string {
+  if (requeued === 0 && left === 0) return "no file of this session has failed";
+  const files = (count: number): string => (count === 1 ? "1 failed file" : `${count} failed files`);
+  const back = requeued === 0 ? "no failed file that another attempt could help" : `${files(requeued)} put back`;
+  return left === 0 ? back : `${back}; ${left} stay failed for good (to try them all the same: --include-permanent)`;
 }

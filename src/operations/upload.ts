@@ -1,6 +1,8 @@
 import type { SummaryEvent } from "../core/events.ts";
+import type { OddKind } from "../core/ports.ts";
 import type { Work } from "../core/store.ts";
 import type { Context } from "./context.ts";
+import { assertDestinationOf } from "./session-destination.ts";
 import { registerTree, type ScanTotals, sortBatch, untilAborted } from "./register.ts";
 import { type Rounds, runSession } from "./session-run.ts";
 
@@ -22,6 +24,8 @@ const maxLooks = 3;
 export async function upload(cx: Context, input: UploadInput): Promise<SummaryEvent> {
   const { work } = input;
   const concurrency = cx.concurrency.limit;
+  const joined = input.join === null ? null : await cx.store.session(input.join);
+  if (joined) assertDestinationOf(joined, cx.destination);
   const opened =
     input.join === null
       ? await cx.store.openSession(work, cx.me, { newSession: input.newSession, concurrency })
@@ -32,25 +36,23 @@ export async function upload(cx: Context, input: UploadInput): Promise<SummaryEv
     type: "start",
     sessionId,
     command: "upload",
-    project: work.project,
+    project: joined?.project ?? work.project,
     source: work.source,
-    destination: work.destination.text,
+    destination: joined?.destination ?? work.destination.text,
     resumed: opened.resumed,
   });
   const notice = (message: string): void => cx.emit({ type: "notice", sessionId, level: "info", message });
-  if (opened.resumed && input.join === null) notice(`resuming session ${sessionId}`);
-  if (opened.rescued > 0) notice(`${opened.rescued} files taken back from a process that died`);
-  if (opened.superseded > 0) notice(`${opened.superseded} files that failed before are taken afresh`);
+  if (opened.rescued > 0) notice(`${files(opened.rescued)} taken back from a process that died`);
+  if (opened.superseded > 0) notice(`taken afresh: ${files(opened.superseded)} that failed before`);
 
-  let totals: ScanTotals | null = null;
-  const summary = await runSession(cx, {
+  return runSession(cx, {
     opened,
     maxLooks,
     register:
       input.join !== null
         ? null
         : async ({ signal, wake }) => {
-            totals = await registerTree(
+            const totals = await registerTree(
               cx,
               { sessionId, destinationId, prefix: work.destination.prefix, onBatch: wake },
               signal,
@@ -61,21 +63,27 @@ export async function upload(cx: Context, input: UploadInput): Promise<SummaryEv
     condemn: false,
     stopSignal: input.stopSignal,
   });
-  return summary;
 }
 
-function remarks(totals: ScanTotals): string[] {
-  const lines: string[] = [];
-  for (const [kind, count] of totals.oddities) {
-    const what = kind.replace("_", " ");
-    lines.push(
-      kind.startsWith("unreadable")
-        ? `${count} ${what}${count === 1 ? "" : "s"}: what they hold was not sent, so this run is not complete`
-        : `${count} ${what}${count === 1 ? "" : "s"} not followed or sent (-v names them)`,
-    );
-  }
-  if (totals.normalised > 0) lines.push(`${totals.normalised} names with decomposed accents (-v names them)`);
-  return lines;
+const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;
+const files = (count: number): string => counted(count, "file");
+
+const oddWords: Record<OddKind, (count: number) => string> = {
+  symlink: (count) => `${counted(count, "symlink")} not followed`,
+  fifo: (count) => `${counted(count, "fifo")} not sent`,
+  socket: (count) => `${counted(count, "socket")} not sent`,
+  device: (count) => `${counted(count, "device")} not sent`,
+  vanished: (count) => `${files(count)} gone since the folder was listed`,
+  unreadable_folder: (count) => `${counted(count, "folder")} that cannot be read`,
+  unreadable_file: (count) => `${files(count)} that cannot be read`,
+};
+
+function remarks({ oddities, normalised }: ScanTotals): string[] {
+  const odd = [...oddities].map(([kind, count]) => oddWords[kind](count));
+  return [
+    ...(odd.length > 0 ? [`${odd.join(", ")} (-v names them)`] : []),
+    ...(normalised > 0 ? [`${normalised} names with decomposed accents: keys are in NFC (-v names them)`] : []),
+  ];
 }
 
 export interface DryRun {
