@@ -167,7 +167,8 @@ export const verbs: Record<string, Verb> = {
     statements: ["files_release", "sessions_fail", "workers_end"],
     act({ context, through, to, scene }) {
       const stop = async () => {
-        await scene.postgres.until(() => scene.postgres.log.filter((name) => name === "sessions_scanned").length === 2);
+        const scanned = () => scene.sql(`select from :"schema".sync_sessions where scan_finished_at is not null`);
+        while ((await scanned()).length === 0) continue;
         cx.stop();
       };
       const cx = context(through, { to: onFirstPut(to, stop), concurrency: 1 });
