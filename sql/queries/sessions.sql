@@ -107,9 +107,10 @@ where $1::text is null or p.name = $1::text
 order by s.id desc limit $2;
 
 -- sessions_causes(session_id)
--- What went wrong, grouped: one line per state, cause and reason.
+-- What went wrong, grouped: one line per state, cause and reason, with the message and the key of its first file.
 select status, error_code, reason, permanent, count(*) as files, sum(file_size) as bytes,
-  min(error_message) as error_message, min(s3_key) as example_key, min(next_attempt_at) as next_attempt_at
+  (array_agg(error_message order by id))[1] as error_message, (array_agg(s3_key order by id))[1] as example_key,
+  min(next_attempt_at) as next_attempt_at
 from :"schema".file_uploads
 where session_id = $1 and status <> 'uploaded'
 group by status, error_code, reason, permanent

@@ -14,6 +14,8 @@ export interface Face {
   json: boolean;
   quiet: boolean;
   verbose: number;
+  /** ` --config FILE` when one was given, for the commands that we propose. */
+  configFlag: string;
   emit: Emit;
   out(text: string): void;
   stopping: AbortSignal;
@@ -49,7 +51,6 @@ export async function openFace(command: Command, flags: GivenFlags = {}): Promis
     progress: options.progress !== false,
     color: colorWanted(options, process.env),
     logFormat: options.logFormat ?? loaded.config.logFormat,
-    // So that what we propose works as it stands.
     configFlag: options.config === undefined ? "" : ` --config ${options.config}`,
     now: Date.now,
   };
@@ -63,6 +64,7 @@ export async function openFace(command: Command, flags: GivenFlags = {}): Promis
     json: render.json,
     quiet: render.quiet,
     verbose: render.verbose,
+    configFlag: render.configFlag,
     emit: renderer.emit,
     out: (text) => process.stdout.write(`${text}\n`),
     stopping: stop.stopping,

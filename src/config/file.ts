@@ -38,11 +38,7 @@ const secrets = new Map([
 
 /** `name` is the path as the user gave it, `path` the absolute one. Throws `config_invalid`. */
 export function readConfigFile(path: string, name: string, schema: SchemaNode): ConfigFile {
-  const bytes = readConfigured(
-    path,
-    "the configuration file",
-    "give its path with --config; `uploader init` writes one",
-  );
+  const bytes = readConfigured(path, "the configuration file", "give its path with --config");
   const { value: root, lines } = parseJsonText(decode(bytes, name), name);
   const baseDirectory = dirname(path);
   const entryNode = schema.properties?.sources?.items ?? {};

@@ -40,9 +40,11 @@ function explain(issuePath: Path, settings: Layer, schema: SchemaNode, file: Con
   const choices = choicesOf(place.node);
   const meant =
     typeof value === "string" ? choices.find((choice) => editDistance(choice, value.toLowerCase()) <= 2) : undefined;
+  // A flag and a variable name the key themselves.
+  const key = /^(?:flag|environment UPLOADER_|\.env UPLOADER_)/.test(origin) ? "" : `${path}: `;
   return {
     origin,
-    text: `${path}: expected ${expectedOf(place.node)}, found ${found}`,
+    text: `${key}expected ${expectedOf(place.node)}, found ${found}`,
     hint: meant === undefined ? undefined : `did you mean ${JSON.stringify(meant)}?`,
   };
 }

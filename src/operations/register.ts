@@ -1,4 +1,5 @@
 /** Scan → what is known → what the store lists → rows. Runs beside the drain; nothing holds all files. */
+import type { ErrorCode } from "../core/errors.ts";
 import { joinKey, keyProblem } from "../core/key.ts";
 import type { Oddity, OddKind, ScannedFile } from "../core/ports.ts";
 import type { Candidate, Refusal } from "../core/store.ts";
@@ -91,7 +92,7 @@ export async function registerTree(cx: Context, input: RegisterInput, signal: Ab
         key,
         size: sizeBytes,
         status: "failed",
-        errorCode: code,
+        errorCode: code as ErrorCode,
         errorMessage: message,
         attempt: 0,
       });

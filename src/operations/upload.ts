@@ -2,8 +2,8 @@ import type { SummaryEvent } from "../core/events.ts";
 import type { OddKind } from "../core/ports.ts";
 import type { Work } from "../core/store.ts";
 import type { Context } from "./context.ts";
-import { assertDestinationOf } from "./session-destination.ts";
 import { registerTree, type ScanTotals, sortBatch, untilAborted } from "./register.ts";
+import { assertDestinationOf } from "./session-destination.ts";
 import { type Rounds, runSession } from "./session-run.ts";
 
 export interface UploadInput {

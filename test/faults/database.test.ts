@@ -82,7 +82,7 @@ async function traces(verb: Verb, stage: Stage) {
 it("the verbs execute every statement of sql/queries, but for those that only look", async () => {
   const onlyLook =
     /^(destinations_find|files_list|files_settled|sessions_(causes|latest|list)|installation_get|explain_\w+|verify_\w+|gc_\w+)$/;
-  const executed = new Set(Object.values(verbs).flatMap((verb) => verb.statements));
+  const executed = new Set(Object.values(verbs).flatMap((verb) => verb.statements.map((name) => name.split(" ")[0])));
   const missing = [...loadStatements("public").keys()].filter((name) => !executed.has(name) && !onlyLook.test(name));
   expect(missing).toEqual([]);
 });

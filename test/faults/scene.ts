@@ -7,12 +7,13 @@ import { inSchema, loadStatements } from "../../src/store/statements.ts";
 import { openDatabase } from "../../src/store/database.ts";
 import { openStore } from "../../src/store/store.ts";
 import { type TestDatabase, type TestDatabaseOptions } from "../support/database.ts";
-import { type PostgresProxy, startPostgresProxy } from "../support/postgres-proxy.ts";
+import { type Asked, type PostgresProxy, startPostgresProxy } from "../support/postgres-proxy.ts";
+import { type Child, startUploader } from "../support/kill-driver.ts";
 import { openOn } from "../support/s3.ts";
 import { type S3Server, type S3ServerOptions, startS3Server } from "../support/s3-server/server.ts";
 import { makeTree, temporaryFolder, type TreeContents } from "../support/tree.ts";
 import type { Place, Sql } from "./soundness.ts";
-import { type StoreProxy, startStoreProxy } from "./store-proxy.ts";
+import { type StoreProxy, startStoreProxy } from "../support/store-proxy.ts";
 
 export const bucket = "reef";
 export const prefix = "C1";
@@ -28,6 +29,8 @@ export interface Scene extends Place {
   direct(): TestDatabase;
   root: string;
   paths: string[];
+  /** The program in a process of its own, behind both wires: `upload` of the tree, with more flags. */
+  start(...flags: string[]): Child;
   close(): Promise<void>;
 }
 
@@ -39,13 +42,22 @@ export interface SceneOptions {
   s3?: S3ServerOptions;
 }
 
-/** What a statement is called: its name in sql/queries, `begin`, `commit`, `rollback`, or `?` and its first words. */
-export function statementNamer(schema: string): (sql: string) => string {
+/** What a statement is called: its name in sql/queries (of a part, with its number), `begin` …, or `?` and its first words. */
+export function statementNamer(schema: string): (sql: string, values: Asked["values"]) => string {
   const names = new Map([...loadStatements(schema).values()].map(({ name, text }) => [text, name]));
-  return (sql) => names.get(sql) ?? (/^(begin|commit|rollback)$/.test(sql) ? sql : `? ${shortened(sql)}`);
+  return (sql, values) => {
+    const name = names.get(sql);
+    if (name === "uploads_part") return `${name} ${values[1]}`;
+    return name ?? (/^(begin|commit|rollback)$/.test(sql) ? sql : `? ${firstWords(sql.replaceAll(`"${schema}".`, ""))}`);
+  };
 }
 
-const shortened = (sql: string): string => sql.replace(/\s+/g, " ").trim().slice(0, 40);
+const firstWords = (sql: string): string =>
+  sql
+    .replace(/--.*$/gm, "")
+    .replace(/\s+/g, " ")
+    .trim()
+    .slice(0, 40);
 
 /** Commits are not flushed to disk: here the server never dies, only its clients do. */
 function hurried(url: string): string {
@@ -70,6 +82,7 @@ export async function openScene(options: SceneOptions): Promise<Scene> {
   const store = await startStoreProxy(s3.endpoint, bucket);
   const postgres = await startPostgresProxy({ url, nameOf: statementNamer(schema) });
   const folder = temporaryFolder();
+  const state = temporaryFolder();
   makeTree(folder.path, options.tree);
   const sql: Sql = (text, values) => direct.query(inSchema(text, schema), values);
   const drop = async (): Promise<void> => undefined;
@@ -84,6 +97,15 @@ export async function openScene(options: SceneOptions): Promise<Scene> {
     sql,
     root: folder.path,
     paths: Object.keys(options.tree).sort(),
+    start(...flags) {
+      const { accessKeyId, secretAccessKey } = s3.credential;
+      const where = ["--endpoint-url", store.endpoint, "--database-url", postgres.url, "--database-schema", schema];
+      return startUploader(["upload", folder.path, `s3://${bucket}/${prefix}`, ...where, "--region", s3.region, ...flags], {
+        AWS_ACCESS_KEY_ID: accessKeyId,
+        AWS_SECRET_ACCESS_KEY: secretAccessKey,
+        UPLOADER_STATE_DIR: state.path,
+      });
+    },
     async close() {
       await postgres.close();
       await store.close();
@@ -91,6 +113,7 @@ export async function openScene(options: SceneOptions): Promise<Scene> {
       await direct.query(`drop schema if exists "${schema}" cascade`);
       await direct.close();
       folder.remove();
+      state.remove();
     },
   };
 }

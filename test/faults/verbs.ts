@@ -110,7 +110,7 @@ export const verbs: Record<string, Verb> = {
     ends: { uploaded: 3, skipped: 1, failed: 1 },
   },
   "a large file": {
-    statements: ["uploads_find", "uploads_begin", "uploads_part", "uploads_end"],
+    statements: ["uploads_find", "uploads_begin", "uploads_part 1", "uploads_part 3", "uploads_end"],
     arrange: async ({ scene }) => makeTree(scene.root, { "c/large.wav": 17 * MiB }),
     act: ({ context, through }) => runUpload(context(through)),
     exitCode: 0,

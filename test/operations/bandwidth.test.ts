@@ -82,7 +82,12 @@ describe("to S3", () => {
     await Promise.all(Array.from({ length: 8 }, (_, n) => put(`${n}.wav`, 40 * KiB)));
     expect(now() - startedMs).toBeGreaterThanOrEqual((1000 * (8 * 40 - 26 - 8)) / 512);
     for (let n = 0; n < 8; n++) {
-      expect(s3.object("reef", `${n}.wav`)!.bytes().equals(noise(40 * KiB, `${n}.wav`))).toBe(true);
+      expect(
+        s3
+          .object("reef", `${n}.wav`)!
+          .bytes()
+          .equals(noise(40 * KiB, `${n}.wav`)),
+      ).toBe(true);
     }
   });
 

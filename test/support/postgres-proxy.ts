@@ -10,6 +10,8 @@ import pg from "pg";
 /** What a client asked for, complete but not yet passed on. */
 export interface Asked {
   sql: string;
+  /** As text; those sent in binary are not to be read. */
+  values: readonly (string | null)[];
   /** What `nameOf` calls it. */
   name: string;
   inTransaction: boolean;
@@ -66,7 +68,7 @@ export interface PostgresProxy {
 export interface PostgresProxyOptions {
   /** Where the real one is: TCP, or a socket's folder as its host. */
   url: string;
-  nameOf?(sql: string): string;
+  nameOf?(sql: string, values: Asked["values"]): string;
 }
 
 /** As the server marks them: these end the session. */
@@ -157,8 +159,9 @@ export async function startPostgresProxy(options: PostgresProxyOptions): Promise
       wire.upstream.write(startup);
       if (!(await logIn(wire, reader))) return;
       for (let unit = await readUnit(reader); unit !== null; unit = await readUnit(reader)) {
-        const { sql, bytes } = unit;
-        if (!(await exchange(wire, bytes, { sql, name: nameOf(sql), inTransaction: wire.inTransaction }))) break;
+        const { sql, values, bytes } = unit;
+        const asked = { sql, values, name: nameOf(sql, values), inTransaction: wire.inTransaction };
+        if (!(await exchange(wire, bytes, asked))) break;
       }
     } finally {
       wires.delete(wire);
@@ -363,10 +366,17 @@ async function logIn(wire: Wire, reader: Reader): Promise<boolean> {
   }
 }
 
+interface Unit {
+  bytes: Buffer;
+  sql: string;
+  values: (string | null)[];
+}
+
 /** One statement: a Query, or everything from Parse to Sync. Null: the client is done. */
-async function readUnit(reader: Reader): Promise<{ bytes: Buffer; sql: string } | null> {
+async function readUnit(reader: Reader): Promise<Unit | null> {
   const frames: Buffer[] = [];
   let sql = "";
+  let values: Unit["values"] = [];
   for (;;) {
     const frame = await reader.message(1);
     const type = frame === null ? "X" : String.fromCharCode(frame[0]!);
@@ -374,8 +384,23 @@ async function readUnit(reader: Reader): Promise<{ bytes: Buffer; sql: string } 
     frames.push(frame);
     if (type === "Q") sql = textAt(frame, 5);
     if (type === "P") sql = textAt(frame, frame.indexOf(0, 5) + 1);
-    if (type === "Q" || type === "S") return { bytes: Buffer.concat(frames), sql };
+    if (type === "B") values = boundValues(frame);
+    if (type === "Q" || type === "S") return { bytes: Buffer.concat(frames), sql, values };
   }
+}
+
+/** Bind: two names, the formats, then each value with its length (-1: null). */
+function boundValues(frame: Buffer): Unit["values"] {
+  let at = frame.indexOf(0, frame.indexOf(0, 5) + 1) + 1;
+  at += 2 + 2 * frame.readInt16BE(at);
+  const count = frame.readInt16BE(at);
+  at += 2;
+  return Array.from({ length: count }, () => {
+    const sizeBytes = frame.readInt32BE(at);
+    const from = at + 4;
+    at = from + Math.max(sizeBytes, 0);
+    return sizeBytes < 0 ? null : frame.toString("utf8", from, at);
+  });
 }
 
 const textAt = (frame: Buffer, at: number): string => frame.toString("utf8", at, frame.indexOf(0, at));

@@ -1,7 +1,8 @@
 import type { Command } from "commander";
 import { redactConfig } from "../../config.ts";
+import { exitStatusHelp } from "../exit-status.ts";
 import { openFace } from "../face.ts";
-import { addConfigFlags, addGlobalFlags, givenConfigFlags } from "../flags.ts";
+import { addConfigFlags, givenConfigFlags } from "../flags.ts";
 import { table } from "../format.ts";
 
 export function defineConfigCommands(program: Command): void {
@@ -10,15 +11,17 @@ export function defineConfigCommands(program: Command): void {
     .command("show")
     .description("The effective configuration, secrets removed.")
     .option("--origin", "where each value comes from")
-    .addHelpText("before", "Examples:\n  uploader config show --config reef.json --origin\n");
-  addConfigFlags(addGlobalFlags(show), []).action(showConfig);
+    .addHelpText("before", "Examples:\n  uploader config show --config reef.json --origin\n")
+    .addHelpText("after", exitStatusHelp(0, 1, 2));
+  addConfigFlags(show, []).action(showConfig);
 
   const db = program.command("db").summary("the database");
   const url = db
     .command("url")
     .description("A connection string for psql of the same user; starts the bundled server if that is the database.")
-    .addHelpText("before", 'Examples:\n  psql "$(uploader db url)"\n');
-  addConfigFlags(addGlobalFlags(url), ["database.url"]).action(showUrl);
+    .addHelpText("before", 'Examples:\n  psql "$(uploader db url)"\n')
+    .addHelpText("after", exitStatusHelp(0, 1, 2, 13));
+  addConfigFlags(url, ["database.url"]).action(showUrl);
 }
 
 function leaves(value: unknown, path = ""): [string, unknown][] {
@@ -30,7 +33,7 @@ async function showConfig(flags: { origin?: boolean }, command: Command): Promis
   const face = await openFace(command, givenConfigFlags(command));
   try {
     const shown = redactConfig(face.loaded.config) as Record<string, unknown>;
-    if (!flags.origin) return face.out(JSON.stringify(shown, null, 2));
+    if (!flags.origin) return face.out(JSON.stringify(shown, null, face.json ? undefined : 2));
     const rows = leaves(shown).map(([path, value]) => ({ path, value, origin: originOf(face.loaded.origins, path) }));
     if (face.json) for (const row of rows) face.out(JSON.stringify(row));
     else

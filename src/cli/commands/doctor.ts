@@ -3,8 +3,9 @@ import { dirname } from "node:path";
 import type { Command } from "commander";
 import { UploaderError } from "../../core/errors.ts";
 import type { Probe } from "../../operations/doctor.ts";
+import { exitStatusHelp } from "../exit-status.ts";
 import { type Face, openFace } from "../face.ts";
-import { addConfigFlags, addGlobalFlags, givenConfigFlags } from "../flags.ts";
+import { addConfigFlags, givenConfigFlags } from "../flags.ts";
 import { bytes, count } from "../format.ts";
 
 const shown = ["source", "destination", "s3.region", "s3.profile", "s3.endpoint", "database.url", "concurrency"];
@@ -17,8 +18,9 @@ export function defineDoctor(program: Command): void {
     .addHelpText(
       "before",
       "Examples:\n  uploader doctor --config reef.json\n  uploader doctor --destination s3://reef/C2 --json\n",
-    );
-  addConfigFlags(addGlobalFlags(command), shown).action(run);
+    )
+    .addHelpText("after", exitStatusHelp(0, 1, 2, 10, 130, 143));
+  addConfigFlags(command, shown).action(run);
 }
 
 async function run(_flags: unknown, command: Command): Promise<void> {
@@ -28,7 +30,7 @@ async function run(_flags: unknown, command: Command): Promise<void> {
     const findings = await doctor(await probes(face));
     for (const finding of findings) {
       if (face.json) face.out(JSON.stringify(finding));
-      else {
+      else if (!finding.ok || !face.quiet) {
         face.out(`${finding.ok ? "ok   " : "FAULT"}  ${finding.name.padEnd(11)}  ${finding.detail}`);
         if (finding.fix) face.out(`       ${"".padEnd(11)}  fix: ${finding.fix}`);
       }
@@ -76,7 +78,7 @@ async function probes(face: Face): Promise<Probe[]> {
             older: "the next run brings it up to date",
             current: "up to date",
           };
-          return `PostgreSQL ${row!.version} at ${description}, schema "${config.database.schema}" ${words[state]}`;
+          return `PostgreSQL ${row!.version}, ${description}, schema "${config.database.schema}": ${words[state]}`;
         } finally {
           await database.close();
         }

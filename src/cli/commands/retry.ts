@@ -1,8 +1,9 @@
 import type { Command } from "commander";
 import { redactConfig } from "../../config.ts";
+import { exitStatusHelp } from "../exit-status.ts";
 import { openFace } from "../face.ts";
-import { addConfigFlags, addGlobalFlags, givenConfigFlags, wholeNumber } from "../flags.ts";
-import { sessionOf } from "../session-argument.ts";
+import { addConfigFlags, givenConfigFlags, wholeNumber } from "../flags.ts";
+import { sessionOf, withPlacesOf } from "../session-argument.ts";
 
 interface RetryFlags {
   rounds: number;
@@ -15,7 +16,10 @@ export function defineRetry(program: Command): void {
     .command("retry")
     .argument("<session>", "a session's number, or: latest")
     .summary("put failed files back and upload them")
-    .description("Puts a session's failed files back, attempts reset, and uploads them in parallel, in rounds.")
+    .description(
+      "Puts a session's failed files back, attempts reset, and uploads them in parallel, in rounds. " +
+        "The session knows its source and destination.",
+    )
     .option("--rounds <n>", "rounds at most", wholeNumber, 3)
     .option("--delay <seconds>", "pause before the second round; doubled for every one after it", wholeNumber, 5)
     .option("--include-permanent", "also files that no attempt could help before")
@@ -25,36 +29,31 @@ export function defineRetry(program: Command): void {
   uploader retry latest
   uploader retry 12 --include-permanent --rounds 1
 `,
-    );
-  addConfigFlags(addGlobalFlags(command), [
-    "project",
-    "concurrency",
-    "bwlimit",
-    "attempts",
-    "s3.profile",
-    "database.url",
-  ]).action(run);
+    )
+    .addHelpText("after", exitStatusHelp(0, 1, 2, 3, 4, 11, 12, 13, 14, 130, 143));
+  addConfigFlags(command, ["project", "concurrency", "bwlimit", "attempts", "s3.profile", "database.url"]).action(run);
 }
 
 async function run(argument: string, flags: RetryFlags, command: Command): Promise<void> {
   const face = await openFace(command, givenConfigFlags(command));
-  const { config } = face.loaded;
-  const world = { config, emit: face.emit, stopping: face.stopping, dropping: face.dropping };
+  const { emit, stopping, dropping } = face;
   const app = await import("../../app.ts");
   const { retry } = await import("../../operations/retry.ts");
   const closing: (() => Promise<void>)[] = [];
   try {
+    const state = await app.openState({ config: face.loaded.config, emit, stopping, dropping });
+    closing.push(() => state.store.close());
+    const session = await sessionOf(state.store, argument, face.loaded.config.project);
+    const config = withPlacesOf(session, face.loaded.config);
+    const world = { config, emit, stopping, dropping };
+    const tree = await app.openSource(config, session.source);
     const concurrency = await app.openConcurrency(world);
     const bandwidth = await app.openBandwidth(world);
     closing.push(async () => bandwidth.close());
     face.onReload((loaded) => bandwidth.configure(loaded.config.bwlimit));
     const to = await app.openDestination(world, concurrency, bandwidth);
     closing.push(() => to.close());
-    const state = await app.openState(world);
-    closing.push(() => state.store.close());
-    const session = await sessionOf(state.store, argument, config.project);
-    const tree = await app.openSource(config, session.source);
-    await to.check(face.stopping);
+    await to.check(stopping);
     const summary = await retry(
       await app.openContext(world, {
         state,

@@ -1,9 +1,12 @@
+import { basename } from "node:path";
 import { type Command, Option } from "commander";
+import type { OpenedState } from "../../app.ts";
 import { type FileStatus, fileStates } from "../../core/states.ts";
 import type { CauseRow, FileRow, SessionRow, Store, WorkerRow } from "../../core/store.ts";
+import { exitStatusHelp } from "../exit-status.ts";
 import { type Face, openFace } from "../face.ts";
-import { addConfigFlags, addGlobalFlags, givenConfigFlags, wholeNumber } from "../flags.ts";
-import { bytes, count, duration, files, name, shorten, table } from "../format.ts";
+import { addConfigFlags, givenConfigFlags, wholeNumber } from "../flags.ts";
+import { bytes, count, duration, files, fold, instant, name, shorten, table } from "../format.ts";
 import { sessionOf } from "../session-argument.ts";
 
 const shown = ["project", "database.url", "database.schema"];
@@ -18,16 +21,18 @@ export function defineStatusCommands(program: Command): void {
     .addHelpText(
       "before",
       "Examples:\n  uploader status\n  uploader status 12 --follow\n  uploader status latest --json\n",
-    );
-  addConfigFlags(addGlobalFlags(status), shown).action(runStatus);
+    )
+    .addHelpText("after", exitStatusHelp(0, 1, 2, 13, 130, 143));
+  addConfigFlags(status, shown).action(runStatus);
 
   const sessions = program
     .command("sessions")
     .summary("list sessions, newest first")
     .option("--limit <n>", "at most so many", wholeNumber, 20)
     .option("--all", "of all projects")
-    .addHelpText("before", "Examples:\n  uploader sessions --all --limit 100\n");
-  addConfigFlags(addGlobalFlags(sessions), shown).action(runSessions);
+    .addHelpText("before", "Examples:\n  uploader sessions --all --limit 100\n")
+    .addHelpText("after", exitStatusHelp(0, 1, 2, 13));
+  addConfigFlags(sessions, shown).action(runSessions);
 
   const list = program
     .command("files")
@@ -38,18 +43,25 @@ export function defineStatusCommands(program: Command): void {
     .addHelpText(
       "before",
       "Examples:\n  uploader files latest --status failed\n  uploader files 12 --json | jq .path\n",
-    );
-  addConfigFlags(addGlobalFlags(list), shown).action(runFiles);
+    )
+    .addHelpText("after", exitStatusHelp(0, 1, 2, 13, 130, 143));
+  addConfigFlags(list, shown).action(runFiles);
 }
 
-async function withStore(command: Command, work: (store: Store, face: Face) => Promise<void>): Promise<void> {
+type IsAlive = OpenedState["isAlive"];
+
+async function withStore(
+  command: Command,
+  work: (store: Store, face: Face, isAlive: IsAlive) => Promise<void>,
+): Promise<void> {
   const face = await openFace(command, givenConfigFlags(command));
   const { openState } = await import("../../app.ts");
   const { config } = face.loaded;
   try {
-    const { store } = await openState({ config, emit: face.emit, stopping: face.stopping, dropping: face.dropping });
+    const { emit, stopping, dropping } = face;
+    const { store, isAlive } = await openState({ config, emit, stopping, dropping });
     try {
-      await work(store, face);
+      await work(store, face, isAlive);
     } finally {
       await store.close();
     }
@@ -61,20 +73,21 @@ async function withStore(command: Command, work: (store: Store, face: Face) => P
 const followEveryMs = 1_000;
 
 async function runStatus(argument: string, flags: { follow?: boolean }, command: Command): Promise<void> {
-  await withStore(command, async (store, face) => {
-    let { id } = await sessionOf(store, argument, face.loaded.config.project);
-    let lines = 0;
+  await withStore(command, async (store, face, isAlive) => {
+    const { id } = await sessionOf(store, argument, face.loaded.config.project);
+    let drawn = 0;
     for (;;) {
       const row = (await store.session(id))!;
-      const [workers, causes] = await Promise.all([store.workers(row.id), store.causes(row.id)]);
-      id = row.id;
+      const [workers, causes] = await Promise.all([store.workers(id), store.causes(id)]);
+      // Its lease may still run; that its process is gone is known at once on the same machine.
+      for (const worker of workers) worker.live &&= isAlive(worker) !== false;
       if (face.json) {
         face.out(JSON.stringify({ ...publicSession(row), workers: workers.map(publicWorker), causes }));
       } else {
-        const text = statusText(row, workers, causes, Date.now());
-        if (lines > 0 && process.stdout.isTTY) process.stdout.write(`\x1b[${lines}A\x1b[J`);
-        else if (lines > 0) face.out("");
-        lines = text.split("\n").length;
+        const width = process.stdout.isTTY ? process.stdout.columns : undefined;
+        const text = fold(statusText(row, workers, causes, Date.now(), face.configFlag), width);
+        if (drawn > 0) process.stdout.write(width === undefined ? "\n" : `\x1b[${drawn}A\x1b[J`);
+        drawn = heightOf(text, width);
         face.out(text);
       }
       if (!flags.follow || row.status !== "in_progress" || face.stopping.aborted) return;
@@ -82,6 +95,10 @@ async function runStatus(argument: string, flags: { follow?: boolean }, command:
     }
   });
 }
+
+/** Lines on the screen; one without blanks may be broken by the terminal. */
+const heightOf = (text: string, width = Number.POSITIVE_INFINITY): number =>
+  text.split("\n").reduce((height, line) => height + Math.max(1, Math.ceil(line.length / width)), 0);
 
 function pause(delayMs: number, signal: AbortSignal): Promise<boolean> {
   return new Promise((resolve) => {
@@ -111,54 +128,71 @@ const publicWorker = ({ id, host, pid, joined, live, startedAt, leaseUntil, conc
   filesInHand,
 });
 
-function statusText(row: SessionRow, workers: WorkerRow[], causes: CauseRow[], nowMs: number): string {
+function statusText(
+  row: SessionRow,
+  workers: WorkerRow[],
+  causes: CauseRow[],
+  nowMs: number,
+  configFlag: string,
+): string {
   const left = row.filesPending + row.filesUploading;
-  const endMs = row.completedAt?.getTime() ?? nowMs;
   const total = `${files(row.totalFiles)}, ${bytes(row.totalSizeBytes)}${row.scanFinishedAt === null ? " so far (scan not finished)" : ""}`;
+  const endMs = row.completedAt?.getTime() ?? (row.status === "in_progress" ? nowMs : null);
+  const lasted = endMs === null ? "" : ` (${duration(endMs - row.startedAt.getTime())})`;
+  const completed = row.completedAt ? `, completed ${instant(row.completedAt)}` : "";
   const lines = [
     `session ${row.id} (${row.command}, project ${row.project}): ${row.status.replaceAll("_", " ")}`,
     `  from      ${name(row.source)}`,
-    `  to        ${row.destination}`,
-    `  started   ${row.startedAt.toISOString()}${row.completedAt ? `, completed ${row.completedAt.toISOString()}` : ""} (${duration(endMs - row.startedAt.getTime())})`,
+    `  to        ${name(row.destination)}`,
+    `  started   ${instant(row.startedAt)}${completed}${lasted}`,
     `  selected  ${total}`,
     `  already safe ${count(row.filesSafe)} | uploaded ${count(row.filesUploaded)} (${bytes(row.bytesUploaded)}) | skipped ${count(row.filesSkipped - row.filesSafe)} | failed ${count(row.filesFailed)} | left ${count(left)}`,
   ];
-  if (row.errorMessage) lines.push(`  stopped by ${row.errorCode}: ${row.errorMessage}`);
+  if (row.errorMessage) lines.push(`  stopped by ${row.errorCode}: ${name(row.errorMessage)}`);
   for (const worker of workers) {
     lines.push(
       `  worker ${worker.id}: process ${worker.pid} on ${worker.host}, ${files(worker.filesInHand)} in hand, ${
-        worker.live ? "alive" : "silent: its files go to the next who looks"
+        worker.live ? "alive" : "gone: its files go to the next who looks"
       }`,
     );
   }
   const shownCauses = causes.filter((cause) => cause.errorCode !== null || cause.reason !== null);
   if (shownCauses.length > 0) {
-    lines.push("  why:");
+    lines.push("  causes:");
     for (const cause of shownCauses.slice(0, 10)) {
       const what = cause.errorCode ?? cause.reason;
       const next =
         cause.status === "pending" && cause.nextAttemptAt.getTime() > nowMs
-          ? `, next try ${cause.nextAttemptAt.toISOString()}`
+          ? `, next try ${instant(cause.nextAttemptAt)}`
           : cause.permanent
             ? ", no attempt can help"
             : "";
       lines.push(
-        `    ${count(cause.files)} ${cause.status} (${what}${next})${cause.errorMessage ? `: ${name(cause.errorMessage)}` : ""}`,
+        `    ${count(cause.files)} ${cause.status} (${what}${next})${cause.errorMessage ? `: ${exampleOf(cause)}` : ""}`,
       );
     }
   }
-  if (row.status === "in_progress" && !workers.some((worker) => worker.live)) {
-    lines.push("  nobody works on it: the same upload command goes on from here");
+  const unfinished = ["in_progress", "interrupted", "failed"].includes(row.status);
+  if (unfinished && !workers.some((worker) => worker.live)) {
+    lines.push("  next: nobody works on it; the same upload command goes on from here");
+  } else if (row.filesFailed > 0) {
+    lines.push(`  list:  uploader files ${row.id} --status failed${configFlag}`);
+    lines.push(`  again: uploader retry ${row.id}${configFlag}`);
   }
-  if (row.filesFailed > 0) lines.push(`  next: uploader files ${row.id} --status failed · uploader retry ${row.id}`);
   return lines.join("\n");
+}
+
+/** Several files may share a cause; the message is that of one of them, and does not always name it. */
+function exampleOf({ files: number, errorMessage, exampleKey }: CauseRow): string {
+  const named = errorMessage!.includes(basename(exampleKey)) ? errorMessage! : `${exampleKey}: ${errorMessage}`;
+  return name(number === 1 ? named : `for example ${named}`);
 }
 
 async function runSessions(flags: { limit: number; all?: boolean }, command: Command): Promise<void> {
   await withStore(command, async (store, face) => {
     const { config, origins } = face.loaded;
     // The project's name is a filter only when somebody chose it; a default from the destination is no choice.
-    const chosen = config.project !== null && origins.get("project") !== undefined && !flags.all;
+    const chosen = config.project !== null && origins.get("project") !== "default" && !flags.all;
     const rows = await store.sessions(chosen ? config.project : null, flags.limit);
     if (face.json) {
       for (const row of rows) face.out(JSON.stringify(publicSession(row)));
@@ -177,7 +211,7 @@ async function runSessions(flags: { limit: number; all?: boolean }, command: Com
           row.filesUploaded,
           row.filesSkipped,
           row.filesFailed,
-          `${row.startedAt.toISOString().slice(0, 19)}Z`,
+          instant(row.startedAt),
         ]),
       ),
     );
@@ -202,13 +236,14 @@ async function runFiles(
       for (const row of rows) face.out(face.json ? JSON.stringify(publicFile(row)) : fileLine(row, width));
       printed += rows.length;
       after = rows.at(-1)?.id ?? after;
-      if (rows.length < pageSize) break;
+      // A reader like `head` may have gone.
+      if (rows.length < pageSize || process.stdout.errored || face.stopping.aborted) break;
     }
-    if (!face.json && printed === 0)
-      face.out(`no ${flags.status ? `${flags.status} ` : ""}files with a row in session ${session.id}`);
-    if (!face.json && session.filesSafe > 0 && !flags.status && !face.quiet) {
-      process.stderr.write(`${files(session.filesSafe)} were already safe and have no row\n`);
-    }
+    if (face.json || face.quiet) return;
+    const safe =
+      session.filesSafe > 0 && !flags.status ? `${files(session.filesSafe)} already safe, without a row` : "";
+    if (printed === 0) process.stderr.write(`session ${session.id} has no ${flags.status ?? "listed"} files\n`);
+    if (safe !== "") process.stderr.write(`${safe}\n`);
   });
 }
 

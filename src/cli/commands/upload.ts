@@ -1,15 +1,20 @@
 import type { Command } from "commander";
+import type { OpenedState } from "../../app.ts";
 import { destinationText, redactConfig } from "../../config.ts";
+import type { SummaryEvent } from "../../core/events.ts";
+import type { Destination, SourceTree } from "../../core/ports.ts";
 import type { DryRun } from "../../operations/upload.ts";
-import { openFace } from "../face.ts";
-import { addConfigFlags, addGlobalFlags, givenConfigFlags, wholeNumber } from "../flags.ts";
+import { exitStatusHelp } from "../exit-status.ts";
+import { type Face, openFace } from "../face.ts";
+import { addConfigFlags, givenConfigFlags } from "../flags.ts";
 import { bytes, count, files } from "../format.ts";
+import { sessionOf, withPlacesOf } from "../session-argument.ts";
 
 interface UploadFlags {
   dryRun?: boolean;
   skipRetry?: boolean;
   newSession?: boolean;
-  join?: number;
+  join?: string;
 }
 
 const shown = [
@@ -45,30 +50,32 @@ export function defineUpload(program: Command): void {
     .argument("[destination]", "s3://bucket/prefix, or a folder")
     .summary("send everything new and confirm it")
     .description(
-      "Checks access, scans, skips what is already safe, uploads in parallel, retries, and closes the session.\n" +
+      "Checks access, scans, skips what is already safe, uploads in parallel, retries, and closes the session. " +
         "Run it again after any interruption: it goes on where it was.",
     )
     .option("-n, --dry-run", "say what would be done; write nothing anywhere")
     .option("--skip-retry", "no retry rounds for files that used up their attempts")
     .option("--new-session", "leave an unfinished session behind instead of resuming it")
-    .option("--join <session>", "help with a session that another process or machine registered", wholeNumber)
+    .option("--join <session>", "help with a session that another process or machine works on")
     .addHelpText(
       "before",
       `Examples:
   uploader upload /media/SD01 s3://reef-recordings/C2
   uploader upload --config reef.json -j 128
   uploader upload ./card ./archive --include '**/*.wav' --dry-run
-  uploader upload --config reef.json --join 12
+  uploader upload --join 12
 `,
     )
+    .addHelpText("after", exitStatusHelp(0, 1, 2, 3, 4, 11, 12, 13, 14, 130, 143))
     .addHelpText(
       "after",
       `
---bwlimit counts for each process: two that work on one session send twice as much. Change it while they run, for all of
-them in the session's row (sync_sessions.bandwidth_limit, bytes/s; null: the configuration's), or for one by SIGHUP, which
-reads its configuration file again.`,
+--bwlimit counts for each process: two that work on one session send twice as
+much. Change it while they run, for all of them in the session's row
+(sync_sessions.bandwidth_limit, bytes/s; null: the configuration's), or for one
+by SIGHUP, which reads its configuration file again.`,
     );
-  addConfigFlags(addGlobalFlags(command), shown).action(run);
+  addConfigFlags(command, shown).action(run);
 }
 
 async function run(source: string | undefined, destination: string | undefined, flags: UploadFlags, command: Command) {
@@ -76,12 +83,25 @@ async function run(source: string | undefined, destination: string | undefined, 
   if (source !== undefined) given.source = source;
   if (destination !== undefined) given.destination = destination;
   const face = await openFace(command, given);
-  const { config } = face.loaded;
-  const world = { config, emit: face.emit, stopping: face.stopping, dropping: face.dropping };
   const app = await import("../../app.ts");
-  const { upload, dryRun } = await import("../../operations/upload.ts");
   const closing: (() => Promise<void>)[] = [];
+  const { emit, stopping, dropping } = face;
+  let { config } = face.loaded;
+  let state: OpenedState | null = null;
+  const opened = async (): Promise<OpenedState> => {
+    const made = await app.openState({ config, emit, stopping, dropping });
+    closing.push(() => made.store.close());
+    return made;
+  };
   try {
+    let join: number | null = null;
+    if (flags.join !== undefined) {
+      state = await opened();
+      const session = await sessionOf(state.store, flags.join, config.project);
+      join = session.id;
+      config = { ...withPlacesOf(session, config), source: config.source ?? session.source };
+    }
+    const world = { config, emit, stopping, dropping };
     const target = app.requireDestination(config);
     const tree = await app.openSource(config, app.requireSource(config));
     if (target.kind === "folder") {
@@ -94,29 +114,14 @@ async function run(source: string | undefined, destination: string | undefined, 
     face.onReload((loaded) => bandwidth.configure(loaded.config.bwlimit));
     const to = await app.openDestination(world, concurrency, bandwidth);
     closing.push(() => to.close());
-    for (const message of (await to.check(face.stopping)).notices) {
-      face.emit({ type: "notice", sessionId: null, level: "info", message });
+    for (const message of (await to.check(stopping)).notices) {
+      emit({ type: "notice", sessionId: null, level: "info", message });
     }
     const prefix = target.kind === "s3" ? target.prefix : "";
+    if (flags.dryRun) return await tryOut(face, await app.peekState(world), tree, to, prefix);
 
-    if (flags.dryRun) {
-      const state = await app.peekState(world);
-      if (state) closing.push(() => state.store.close());
-      const destinationId = (await state?.store.destinationId(to.identity)) ?? null;
-      const result = await dryRun(
-        { source: tree, destination: to, stopping: face.stopping, store: state?.store ?? null },
-        { destinationId, prefix },
-      );
-      face.out(
-        face.json ? JSON.stringify({ type: "dryRun", time: new Date().toISOString(), ...result }) : dryRunText(result),
-      );
-      const signal = face.stopSignal();
-      process.exitCode = signal ? (signal === "SIGINT" ? 130 : 143) : 0;
-      return;
-    }
-
-    const state = await app.openState(world);
-    closing.push(() => state.store.close());
+    state ??= await opened();
+    const { upload } = await import("../../operations/upload.ts");
     const summary = await upload(
       await app.openContext(world, { state, destination: to, source: tree, concurrency, bandwidth, onChange: "fail" }),
       {
@@ -128,7 +133,7 @@ async function run(source: string | undefined, destination: string | undefined, 
         },
         config: redactConfig(config),
         newSession: flags.newSession === true,
-        join: flags.join ?? null,
+        join,
         rounds: flags.skipRetry ? null : { rounds: 3, delayMs: 5_000, includePermanent: false },
         stopSignal: face.stopSignal,
       },
@@ -140,16 +145,59 @@ async function run(source: string | undefined, destination: string | undefined, 
   }
 }
 
+async function tryOut(
+  face: Face,
+  state: OpenedState | null,
+  source: SourceTree,
+  destination: Destination,
+  prefix: string,
+): Promise<void> {
+  const { dryRun } = await import("../../operations/upload.ts");
+  const startedMs = performance.now();
+  try {
+    const destinationId = (await state?.store.destinationId(destination.identity)) ?? null;
+    const result = await dryRun(
+      { source, destination, stopping: face.stopping, store: state?.store ?? null },
+      { destinationId, prefix },
+    );
+    if (face.stopping.aborted) return;
+    if (!face.json) return face.out(dryRunText(result));
+    face.out(JSON.stringify({ type: "dryRun", time: new Date().toISOString(), ...result }));
+    face.emit(summaryOf(result, performance.now() - startedMs));
+  } finally {
+    await state?.store.close();
+  }
+}
+
+/** The last line of every run in JSON, for a run that does nothing. */
+const summaryOf = (result: DryRun, durationMs: number): SummaryEvent => ({
+  type: "summary",
+  sessionId: null,
+  status: "dry_run",
+  totalFiles: result.files,
+  totalBytes: result.bytes,
+  filesUploaded: 0,
+  filesSkipped: result.safeFiles,
+  filesFailed: result.refused,
+  filesNotReady: 0,
+  filesUndecoded: 0,
+  bytesUploaded: 0,
+  filesThisRun: 0,
+  bytesThisRun: 0,
+  durationMs: Math.round(durationMs),
+  exitCode: 0,
+});
+
 function dryRunText(result: DryRun): string {
+  const { excluded, found, changed, refused } = result;
+  const others = excluded === 0 ? "" : ` (${count(excluded)} ${excluded === 1 ? "other" : "others"} left out)`;
   return [
     "dry run: nothing was written",
-    `  ${files(result.files)}, ${bytes(result.bytes)} selected (${count(result.excluded)} others left out)`,
+    `  ${files(result.files)}, ${bytes(result.bytes)} selected${others}`,
     `  ${files(result.toSend)}, ${bytes(result.bytesToSend)} would be sent`,
     `  ${files(result.safeFiles)}, ${bytes(result.safeBytes)} already safe`,
-    ...(result.found > 0 ? [`  ${files(result.found)} are in the store already and would be compared`] : []),
-    ...(result.changed > 0
-      ? [`  ${files(result.changed)} differ from what was sent before and would be compared`]
-      : []),
-    ...(result.refused > 0 ? [`  ${files(result.refused)} cannot be sent: no key is possible`] : []),
+    ...(found > 0 ? [`  ${files(found)} in the store already, to be compared`] : []),
+    ...(changed > 0 ? [`  ${files(changed)} not as sent before, to be compared`] : []),
+    ...(refused > 0 ? [`  ${files(refused)} that cannot be sent: no key is possible`] : []),
   ].join("\n");
 }

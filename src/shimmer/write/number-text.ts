@@ -64,22 +64,30 @@ export function writeNumber(value: number, out: Uint8Array, at: number): number 
 
   // Upper nine and lower eight of the seventeen digits; `lower` carries the fraction.
   let upper = (product * 1e-8) | 0;
-  const lower = product - upper * 1e8 + rest;
+  const whole = product - upper * 1e8;
+  const lower = whole + rest;
   const room = halfUlps[biased]! * power;
 
-  // Rounding by truncation is five times faster than Math.round; half-way cases go to `String` below.
+  // Rounding by truncation is five times faster than Math.round; half-way cases are seen to below.
   let chosen = ((lower * 0.01 + 0.5) | 0) * 100;
   let distance = Math.abs(chosen - lower);
   if (distance >= room - closeCall) {
     if (distance <= room + closeCall) return writeText(String(value), out, at);
     chosen = ((lower * 0.1 + 0.5) | 0) * 10;
     distance = Math.abs(chosen - lower);
-    if (distance > 5 - closeCall) return writeText(String(value), out, at);
+    if (distance > 5 - closeCall) {
+      // Times are multiples of 2^-15 s: exact ties are common there, and go to the even digit as everywhere.
+      if (distance !== 5 || lower - whole !== rest) return writeText(String(value), out, at);
+      if ((chosen / 10) & 1) chosen -= 10;
+    }
     if (distance >= room - closeCall) {
       if (distance <= room + closeCall) return writeText(String(value), out, at);
       chosen = (lower + 0.5) | 0;
       distance = Math.abs(chosen - lower);
-      if (distance > 0.5 - closeCall) return writeText(String(value), out, at);
+      if (distance > 0.5 - closeCall) {
+        if (distance !== 0.5 || lower - whole !== rest) return writeText(String(value), out, at);
+        if (chosen & 1) chosen--;
+      }
     }
   }
   if (chosen < 0) {

@@ -1,0 +1,142 @@
+/** The real program as a child process, and kill -9 at the very moments that a wire to Postgres or the store tells of. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+import type { SummaryEvent } from "../../src/core/events.ts";
+import type { PostgresProxy } from "./postgres-proxy.ts";
+import type { StoreProxy } from "./store-proxy.ts";
+
+const program = fileURLToPath(new URL("../../bin/uploader.js", import.meta.url));
+
+export interface Ended {
+  code: number | null;
+  signal: NodeJS.Signals | null;
+  /** The last line of a run that ended by itself. */
+  summary: SummaryEvent | null;
+  output: string;
+}
+
+export interface Child {
+  readonly process: ChildProcess;
+  readonly ended: Promise<Ended>;
+  /** Resolves with the first line on stdout that has this type. */
+  said(type: string): Promise<Record<string, unknown>>;
+  /** -9; resolves when it is gone. */
+  kill(): Promise<void>;
+}
+
+const children = new Set<ChildProcess>();
+process.once("exit", () => {
+  for (const child of children) child.kill("SIGKILL");
+});
+
+/** Runs `uploader …` with `--json`, as another user of this machine would. */
+export function startUploader(args: readonly string[], env: NodeJS.ProcessEnv): Child {
+  const child = spawn(process.execPath, [program, ...args, "--json"], {
+    env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  children.add(child);
+  let output = "";
+  let partial = "";
+  const lines: Record<string, unknown>[] = [];
+  let listeners: { type: string; resolve(line: Record<string, unknown>): void }[] = [];
+  child.stdout.on("data", (chunk: Buffer) => {
+    output += chunk;
+    const whole = `${partial}${chunk}`.split("\n");
+    partial = whole.pop() ?? "";
+    for (const text of whole) {
+      const line = JSON.parse(text) as Record<string, unknown>;
+      lines.push(line);
+      for (const each of listeners) if (each.type === line.type) each.resolve(line);
+      listeners = listeners.filter((each) => each.type !== line.type);
+    }
+  });
+  child.stderr.on("data", (chunk: Buffer) => {
+    output += chunk;
+  });
+  const ended = once(child, "close").then(([code, signal]): Ended => {
+    children.delete(child);
+    const last = lines.at(-1);
+    return { code, signal, summary: last?.type === "summary" ? (last as unknown as SummaryEvent) : null, output };
+  });
+  return {
+    process: child,
+    ended,
+    said: (type) => {
+      const line = lines.find((each) => each.type === type);
+      return line ? Promise.resolve(line) : new Promise((resolve) => listeners.push({ type, resolve }));
+    },
+    async kill() {
+      child.kill("SIGKILL");
+      await ended;
+    },
+  };
+}
+
+/**
+ * A moment of a run: `before …` or `after …` a statement (by its name) or a request to the store. Before: the other side
+ * never heard of it. After: it has done it, and nobody was told.
+ */
+export type Boundary = string;
+
+export interface Wires {
+  postgres: PostgresProxy;
+  store: StoreProxy;
+}
+
+/** Runs the child that `start` makes until it ends, or until a boundary for which `isNow` says so. */
+export async function runUntil(
+  wires: Wires,
+  start: () => Child,
+  isNow: (boundary: Boundary) => boolean,
+): Promise<{ killedAt: Boundary | null; ended: Ended }> {
+  let killedAt: Boundary | null = null;
+  let dying = false;
+  await wires.postgres.clear();
+  const child = start();
+  const chosen = (boundary: Boundary): boolean => {
+    if (killedAt !== null || !isNow(boundary)) return false;
+    killedAt = boundary;
+    return true;
+  };
+  const call = async (): Promise<void> => {
+    dying = true;
+    await child.kill();
+  };
+  const times = Number.POSITIVE_INFINITY;
+  wires.postgres.script(
+    { match: () => dying, fault: { kind: "cut" }, times },
+    { match: ({ name }) => chosen(`before ${name}`), fault: { kind: "call", at: "statement", call }, times },
+    { match: ({ name }) => chosen(`after ${name}`), fault: { kind: "call", at: "answer", call }, times },
+  );
+  wires.store.onRequest = async (name, at) => {
+    if (!dying && chosen(`${at === "request" ? "before" : "after"} ${name}`)) await call();
+    return !dying;
+  };
+  const ended = await child.ended;
+  // Whatever the other side was still doing for the dead is over before anybody looks.
+  await wires.postgres.clear();
+  wires.postgres.cutAll();
+  return { killedAt, ended };
+}
+
+/**
+ * Kills a child at every boundary that any of them meets, each once, and starts the next; returns how the last one ended,
+ * which met nothing new.
+ */
+export async function killEverywhere(
+  wires: Wires,
+  start: () => Child,
+  options: { isOfInterest?(boundary: Boundary): boolean; afterKill(boundary: Boundary): Promise<void> },
+): Promise<{ boundaries: Boundary[]; last: Ended }> {
+  const boundaries = new Set<Boundary>();
+  for (;;) {
+    const isNow = (boundary: Boundary): boolean =>
+      !boundaries.has(boundary) && (options.isOfInterest?.(boundary) ?? true);
+    const { killedAt, ended } = await runUntil(wires, start, isNow);
+    if (killedAt === null) return { boundaries: [...boundaries], last: ended };
+    boundaries.add(killedAt);
+    await options.afterKill(killedAt);
+  }
+}
