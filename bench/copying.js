@@ -1,6 +1,6 @@
 /** Clients copy the same tree to the same sink, one after the other, again and again. */
 import { spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { openServer } from "./database.js";
 import { openSink } from "./sink.js";
@@ -12,12 +12,14 @@ export const stateDirectory = join(workplace, "state");
 
 /** Runs a command to its end. Throws when it does not succeed. */
 export function measured(command, env) {
-  const { stderr } = spawnSync(measureProgram(), [resultFile, ...command], {
+  rmSync(resultFile, { force: true });
+  const { stderr, signal } = spawnSync(measureProgram(), [resultFile, ...command], {
     env: { ...clientEnvironment(), ...env },
     encoding: "utf8",
     stdio: ["ignore", "ignore", "pipe"],
     maxBuffer: 64 << 20,
   });
+  if (signal !== null) throw new Error(`${command.join(" ")}: somebody sent ${signal}`);
   const result = JSON.parse(readFileSync(resultFile, "utf8"));
   if (result.status !== 0)
     throw new Error(`${command.join(" ")}: exit status ${result.status}\n${stderr.slice(-2000)}`);
@@ -85,7 +87,6 @@ export async function copyRow(row, { clients, pairs, share, say }) {
     title: `${row.title} (${total.files} files, ${(total.bytes / 1e6).toFixed(0)} MB)`,
     samples,
     figures,
-
   };
 }
 

@@ -62,6 +62,8 @@ const doors: Record<string, string> = {
   pg: "store/",
   "@aws-sdk/": "adapters/s3/",
   picomatch: "adapters/source/",
+  "hyparquet-writer": "shimmer/write/parquet.ts",
+  "@smithy/": "adapters/s3/",
 };
 
 describe("the shape of the house", () => {

@@ -1,7 +1,7 @@
 /** What the exit codes mean, for `--help` (design A9). */
 
 const meanings = {
-  0: "done: everything selected is confirmed in the store, or there was nothing to do",
+  0: "everything selected is confirmed in the store, or nothing was to be done",
   1: "unexpected failure: a bug",
   2: "usage or configuration, missing source, unknown session",
   3: "finished; some files failed or were kept back by a conflict",

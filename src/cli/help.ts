@@ -1,7 +1,7 @@
 /** How `--help` is laid out: one column for names, one for words, within 80 columns and no wider than 100. */
 import type { Help, HelpConfiguration } from "commander";
 
-const wordsAt = 32;
+const wordsAt = 33;
 
 export const helpLayout: HelpConfiguration = {
   showGlobalOptions: true,

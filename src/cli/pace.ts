@@ -17,7 +17,7 @@ export interface Pace {
 }
 
 export function createPace(): Pace {
-  const samples: Sample[] = [];
+  const samples: Sample[] = [{ atMs: 0, files: 0, bytes: 0 }];
   const rate = (pick: (sample: Sample) => number): number => {
     const [first, last] = [samples[0], samples.at(-1)];
     if (!first || !last || last.atMs <= first.atMs) return 0;

@@ -1,6 +1,6 @@
 /** Events become a terminal's progress block, plain lines, or JSON lines. The only file that draws. */
 import type { Emit, Event, ProgressEvent, SummaryEvent } from "../core/events.ts";
-import { bytes, count, duration, files, fold, name, timeLeft } from "./format.ts";
+import { bytes, count, duration, files, fold, name, shorten, timeLeft } from "./format.ts";
 import { createPace } from "./pace.ts";
 
 export interface Output {
@@ -85,6 +85,9 @@ function textRenderer(options: RenderOptions, block: Block | null): Renderer {
     else stderr.write(`${painted}\n`);
   };
 
+  /** A line of the screen at most; in a pipe it is whole. */
+  const short = (path: string): string => shorten(path, widthOf(stderr) ?? Number.POSITIVE_INFINITY);
+
   const on: { [T in Event["type"]]: (event: Extract<Event, { type: T }>) => void } = {
     start(event) {
       const session = `session ${event.sessionId}${event.resumed ? " goes on" : ""}`;
@@ -102,12 +105,13 @@ function textRenderer(options: RenderOptions, block: Block | null): Renderer {
     file(event) {
       if (event.status === "failed") {
         failures++;
-        if (verbose > 0 || failures <= failuresShown) say(`failed: ${event.path}: ${event.errorMessage}`, "error");
+        if (verbose > 0 || failures <= failuresShown)
+          say(`failed: ${short(event.path)}: ${event.errorMessage}`, "error");
         else if (failures === failuresShown + 1)
           say(`more files failed: uploader files ${event.sessionId} --status failed${options.configFlag}`, "error");
       } else if (verbose > 1 || (verbose > 0 && event.errorCode)) {
         const why = event.errorMessage === null ? "" : `: ${event.errorMessage}`;
-        say(`${event.status}: ${event.path} (${bytes(event.size)})${why}`);
+        say(`${event.status}: ${short(event.path)} (${bytes(event.size)})${why}`);
       }
     },
     pause(event) {
@@ -219,7 +223,7 @@ export function summaryText(event: SummaryEvent, configFlag = ""): string {
   ];
   if (filesFailed > 0 && sessionId !== null) {
     lines.push(`  why:   uploader files ${sessionId} --status failed${configFlag}`);
-    lines.push(`  again: uploader retry ${sessionId}${configFlag}`);
+    if (event.status === "completed_with_errors") lines.push(`  again: uploader retry ${sessionId}${configFlag}`);
   }
   return lines.join("\n");
 }

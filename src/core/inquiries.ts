@@ -56,11 +56,6 @@ export interface FileHistory {
   createdAt: Date;
   uploadedAt: Date | null;
   workerId: number | null;
-  workerHost: string | null;
-  workerPid: number | null;
-  workerLive: boolean | null;
-  /** Somebody with a live lease works on the session. */
-  sessionLive: boolean;
 }
 
 export interface AttemptRow {

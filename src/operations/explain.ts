@@ -5,7 +5,7 @@ import type { AttemptRow, FileHistory, MultipartRow, ObjectHistory, Place } from
 import { joinKey } from "../core/key.ts";
 import type { SelectionRules, SelectionVerdict } from "../core/ports.ts";
 import type { FileStatus } from "../core/states.ts";
-import type { Store } from "../core/store.ts";
+import type { Store, WorkerIdentity, WorkerRow } from "../core/store.ts";
 
 export interface ExplainInput {
   /** A path or a key, as the user wrote it. */
@@ -20,6 +20,8 @@ export interface ExplainInput {
   /** False: keys do not follow the paths, so rows are searched by path too. */
   isMirrored: boolean;
   rulesOf(root: string, chosen: Chosen): Promise<SelectionRules>;
+  /** Null: of another host or boot. */
+  isAlive(worker: WorkerIdentity): boolean | null;
 }
 
 interface Chosen {
@@ -94,6 +96,15 @@ async function storiesOf(store: Store, input: ExplainInput, files: FileHistory[]
     store.objectHistories(destinations, keys),
     Promise.all(destinations.map((destinationId) => store.multiparts(destinationId, keys))),
   ]);
+  const atWork = new Map<number, WorkerRow[]>();
+  for (const { sessionId, status } of files) {
+    if ((status !== "pending" && status !== "uploading") || atWork.has(sessionId)) continue;
+    const workers = await store.workers(sessionId);
+    atWork.set(
+      sessionId,
+      workers.filter((worker) => worker.live && input.isAlive(worker) !== false),
+    );
+  }
   const rules = new Map<number, Promise<SelectionRules>>();
   const rulesOf = (file: FileHistory): Promise<SelectionRules> => {
     const known = rules.get(file.sessionId);
@@ -118,7 +129,7 @@ async function storiesOf(store: Store, input: ExplainInput, files: FileHistory[]
           ? { ...upload, parts: Math.max(1, Math.ceil(upload.sizeBytes / upload.partSizeBytes)) }
           : null,
         object: objects.find((row) => row.destinationId === file.destinationId && row.key === file.s3Key) ?? null,
-        next: nextOf[file.status](file),
+        next: nextOf[file.status](file, atWork.get(file.sessionId) ?? []),
       };
     }),
   );
@@ -196,21 +207,25 @@ const mends: Readonly<Record<string, string>> = {
   unconfirmed: "allow s3:GetObject, so that it can be asked what the store holds",
 };
 
-const nextOf: Readonly<Record<FileStatus, (file: FileHistory) => Next>> = {
-  pending: (file) => ({
+/** `atWork`: who has a live lease on the session. */
+const nextOf: Readonly<Record<FileStatus, (file: FileHistory, atWork: readonly WorkerRow[]) => Next>> = {
+  pending: (file, atWork) => ({
     what: `${file.reason === null ? "it is tried" : `${file.reason}: it is looked at again`} ${
-      file.sessionLive ? "by the run at work on the session" : "when the same upload command runs again"
+      atWork.length > 0 ? "by the run at work on the session" : "when the same upload command runs again"
     }`,
     at: file.nextAttemptAt,
-    command: file.sessionLive ? null : `uploader ${file.sessionCommand}`,
+    command: atWork.length > 0 ? null : `uploader ${file.sessionCommand}`,
   }),
-  uploading: (file) => ({
-    what: file.workerLive
-      ? `process ${file.workerPid} on ${file.workerHost} has it in hand`
-      : "its process is silent: the next run of the session takes it back and goes on with it",
-    at: null,
-    command: file.workerLive ? null : `uploader ${file.sessionCommand}`,
-  }),
+  uploading: (file, atWork) => {
+    const holder = atWork.find((worker) => worker.id === file.workerId);
+    return {
+      what: holder
+        ? `process ${holder.pid} on ${holder.host} has it in hand`
+        : "its process is gone or silent: the next run of the session takes it back and goes on with it",
+      at: null,
+      command: holder ? null : `uploader ${file.sessionCommand}`,
+    };
+  },
   uploaded: () => ({
     what: "nothing: it is safe while its size and time of change stay",
     at: null,

@@ -66,6 +66,23 @@ export async function* untilAborted<T>(items: AsyncIterable<T>, signal: AbortSig
   }
 }
 
+/** Asks for the next item while the last one is worked on: the disk and the database are busy at the same time. */
+async function* readAhead<T>(items: AsyncIterable<T>): AsyncGenerator<T> {
+  const iterator = items[Symbol.asyncIterator]();
+  try {
+    for (let coming = iterator.next(); ; ) {
+      const { done, value } = await coming;
+      if (done) return;
+      coming = iterator.next();
+      // It is awaited in the next turn; if that never comes, nobody asks for its error.
+      coming.catch(() => undefined);
+      yield value;
+    }
+  } finally {
+    await iterator.return?.();
+  }
+}
+
 /** What cannot be looked into cannot be called complete: a failed row, so that the run does not end with 0. */
 const unreadable =
   (prefix: string) =>
@@ -98,7 +115,7 @@ export async function registerTree(cx: Context, input: RegisterInput, signal: Ab
       });
     }
   };
-  for await (const batch of untilAborted(cx.source.scan(signal), signal)) {
+  for await (const batch of readAhead(untilAborted(cx.source.scan(signal), signal))) {
     totals.excluded += batch.excludedFiles;
     for (const oddity of batch.oddities) {
       totals.oddities.set(oddity.kind, (totals.oddities.get(oddity.kind) ?? 0) + 1);

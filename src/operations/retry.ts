@@ -1,3 +1,4 @@
+import { UploaderError } from "../core/errors.ts";
 import type { SummaryEvent } from "../core/events.ts";
 import type { SessionRow } from "../core/store.ts";
 import type { Context } from "./context.ts";
@@ -15,6 +16,11 @@ export interface RetryInput {
 export async function retry(cx: Context, input: RetryInput): Promise<SummaryEvent> {
   const { session, rounds } = input;
   assertDestinationOf(session, cx.destination);
+  if (session.scanFinishedAt === null) {
+    throw new UploaderError("usage", `session ${session.id} has not seen all files of ${session.source} yet`, {
+      hint: "run its upload command again: it goes on with this session, and takes failed files again too",
+    });
+  }
   const opened = await cx.store.enterSession(session.id, cx.me, {
     joined: false,
     reopen: true,

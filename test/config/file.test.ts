@@ -223,7 +223,7 @@ describe("wrong values say what was expected and what was found", () => {
     expect(both.message.split("\n")).toEqual([
       'file reef.json:2: attempts: expected a whole number from 1 to 100, found "x"',
       'file reef.json:3: onConflict: expected "fail", "skip" or "replace", found 3',
-      'flag --concurrency: concurrency: expected "auto" or a whole number from 1 to 10000, found "y"',
+      'flag --concurrency: expected "auto" or a whole number from 1 to 10000, found "y"',
     ]);
     expect(both.code).toBe("config_invalid");
     expect(space.fail({ flags: { concurrency: "y" } }).code).toBe("usage");

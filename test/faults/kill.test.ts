@@ -17,6 +17,7 @@ async function walk(options: SceneOptions, isOfInterest?: (boundary: string) => 
   });
   expect(last, last.output).toMatchObject({ code: 0, summary: { status: "completed", filesFailed: 0 } });
   await expectComplete(scene, scene.root, scene.paths);
+  console.log(boundaries.length, boundaries.join("; "));
   return boundaries;
 }
 

@@ -31,6 +31,8 @@ export interface Place {
 
 /** Holds at every moment, also right after a kill. */
 export async function expectSound({ sql, s3, bucket }: Place, when: string): Promise<void> {
+  const [tables] = await sql(`select to_regclass(':"schema".sync_sessions') is not null as there`);
+  if (!tables?.there) return expect(s3.keys(bucket), when).toEqual([]);
   expect(await untrueCounters(sql), `counters ${when}`).toEqual([]);
   const claimed = await sql<{ s3_key: string; file_size: number }>(
     `select s3_key, file_size from :"schema".file_uploads where status = 'uploaded'`,
@@ -69,6 +71,5 @@ export async function expectComplete(place: Place, root: string, paths: readonly
     keys.map((s3_key) => ({ s3_key, status: "uploaded", n: 1 })),
   );
   expect(await sql(`select distinct status from :"schema".sync_sessions`)).toEqual([{ status: "completed" }]);
-  expect(await sql(`select id from :"schema".workers where ended_at is null`), "workers that did not end").toEqual([]);
   expect(await sql(`select upload_id from :"schema".multipart_uploads where status = 'open'`)).toEqual([]);
 }

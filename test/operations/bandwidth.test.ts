@@ -95,6 +95,8 @@ describe("to S3", () => {
     bandwidth = openBandwidth({ configured: 1 * KiB, now });
     const deadlines = { connectMs: 5_000, idleMs: 500, totalMs: () => 600 };
     to = await openOn(s3, "reef", { bandwidth, deadlines });
+    // Long enough for a deadline that ran meanwhile to strike.
+    s3.faults.push({ match: { operation: "PutObject" }, action: { kind: "delay", delayMs: 150 } });
     await bandwidth.pass(1 * KiB, signal);
     const startedMs = now();
     expect(await put("late.wav", 100)).toMatchObject({ outcome: "stored" });

@@ -44,6 +44,7 @@ async function stories(text: string, over: Partial<ExplainInput> = {}): Promise<
     configured: { source: card.path, prefix: "C1", include: [], exclude: [] },
     isMirrored: true,
     rulesOf: (root, chosen) => openSelectionRules({ root, ...chosen, excludePaths: [] }),
+    isAlive: () => null,
     ...over,
   });
 }
@@ -119,6 +120,7 @@ describe("a file of a session", () => {
     });
     const [uploading] = await db.store.claim(opened.sessionId, opened.workerId, 0, 1, 3);
     expect((await story(uploading!.key)).next.what).toBe("process 1 on test-host has it in hand");
+    expect((await story(uploading!.key, { isAlive: () => false })).next.what).toContain("gone or silent");
     await db.sql(`update :"schema".workers set lease_until = now() - interval '1 s'`);
     expect((await story(uploading!.key)).next).toMatchObject({
       what: expect.stringContaining("silent"),

@@ -1,11 +1,13 @@
 import { realpathSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import type { Command } from "commander";
-import type { AttemptRow } from "../../core/inquiries.ts";
-import type { Story } from "../../operations/explain.ts";
+import type { AttemptRow, FileHistory, ObjectHistory } from "../../core/inquiries.ts";
+import type { SelectionRule, SelectionVerdict } from "../../core/ports.ts";
+import type { KeyDerivation, Next, Story } from "../../operations/explain.ts";
+import { exitStatusHelp } from "../exit-status.ts";
 import { openFace } from "../face.ts";
-import { addConfigFlags, addGlobalFlags, givenConfigFlags, wholeNumber } from "../flags.ts";
-import { bytes, count, duration, name } from "../format.ts";
+import { addConfigFlags, givenConfigFlags, wholeNumber } from "../flags.ts";
+import { bytes, count, duration, fold, instant, name, timeLeft } from "../format.ts";
 
 export function defineExplain(program: Command): void {
   const command = program
@@ -13,7 +15,7 @@ export function defineExplain(program: Command): void {
     .argument("<path-or-key>", "a file of the source, absolute or relative, or a key in the store")
     .summary("the story of one file, and what happens next")
     .description(
-      "Which rule chose the file (or left it out), its key, its state, every attempt with its cause, parts in the\n" +
+      "Which rule chose the file (or left it out), its key, its state, every attempt with its cause, parts in the " +
         "store, what the store is known to hold, and what happens next. Newest session first.",
     )
     .option("--session <n>", "only this session", wholeNumber)
@@ -24,8 +26,9 @@ export function defineExplain(program: Command): void {
   uploader explain C2/a/0412.wav --session 12
   uploader explain a/0412.wav --json
 `,
-    );
-  addConfigFlags(addGlobalFlags(command), ["project", "source", "destination", "database.url"]).action(run);
+    )
+    .addHelpText("after", exitStatusHelp(0, 1, 2, 13));
+  addConfigFlags(command, ["project", "source", "destination", "database.url"]).action(run);
 }
 
 async function run(text: string, flags: { session?: number }, command: Command): Promise<void> {
@@ -36,7 +39,7 @@ async function run(text: string, flags: { session?: number }, command: Command):
   const world = { config, emit: face.emit, stopping: face.stopping, dropping: face.dropping };
   const { destination } = config;
   try {
-    const { store } = await app.openState(world);
+    const { store, isAlive } = await app.openState(world);
     try {
       const stories = await explain(store, {
         text,
@@ -51,11 +54,13 @@ async function run(text: string, flags: { session?: number }, command: Command):
         },
         isMirrored: config.layout === "mirror" && !config.decode.enabled,
         rulesOf: (root, chosen) => app.openRules(config, root, chosen),
+        isAlive,
       });
+      const width = process.stdout.isTTY ? process.stdout.columns : undefined;
       if (face.json) {
         const time = new Date().toISOString();
         for (const story of stories) face.out(JSON.stringify({ type: "explain", time, ...publicStory(story) }));
-      } else face.out(storiesText(stories, Date.now()));
+      } else face.out(fold(storiesText(stories, { nowMs: Date.now(), configFlag: face.configFlag }), width));
     } finally {
       await store.close();
     }
@@ -82,11 +87,18 @@ const publicStory = ({ file, object, ...story }: Story): Record<string, unknown>
   object: object && { ...object, mtimeNs: object.mtimeNs?.toString() ?? null },
 });
 
-const at = (date: Date | null): string => (date === null ? "?" : `${date.toISOString().slice(0, 19)}Z`);
+/** What a story is told with: the time, and the flags that its commands need. */
+interface Telling {
+  nowMs: number;
+  configFlag: string;
+}
 
-function storiesText(stories: readonly Story[], nowMs: number): string {
-  const [newest, ...older] = stories;
-  const lines = [name(newest!.key ?? newest!.path ?? ""), ...storyLines(newest!, nowMs)];
+function storiesText([newest, ...older]: readonly Story[], telling: Telling): string {
+  const lines = [name(newest!.key ?? newest!.path ?? "")];
+  for (const [title, tell] of chapters) {
+    for (const [at, line] of tell(newest!, telling).entries())
+      lines.push(`  ${(at === 0 ? title : "").padEnd(9)} ${line}`);
+  }
   for (const { file } of older) {
     const why = file!.errorCode ?? file!.reason;
     lines.push(`  earlier   session ${file!.sessionId}: ${file!.status}${why ? ` (${why})` : ""}`);
@@ -94,7 +106,37 @@ function storiesText(stories: readonly Story[], nowMs: number): string {
   return lines.join("\n");
 }
 
-const rules: Readonly<Record<string, string>> = {
+type Chapter = (story: Story, telling: Telling) => string[];
+
+const chapters: readonly [title: string, tell: Chapter][] = [
+  [
+    "session",
+    ({ file }) =>
+      file
+        ? [
+            `${file.sessionId} (${file.sessionCommand}, project ${file.project}): ${file.sessionStatus.replaceAll("_", " ")}`,
+          ]
+        : [],
+  ],
+  [
+    "file",
+    ({ file, path }) =>
+      file
+        ? [`${name(file.localPath)} below ${name(file.source)}, ${bytes(file.fileSize)}`]
+        : path === null
+          ? []
+          : [name(path)],
+  ],
+  ["rule", ({ selection, path }) => (selection ? [selectionText(selection, path)] : [])],
+  ["key", ({ keyFrom }) => (keyFrom ? [derivations[keyFrom]] : [])],
+  ["state", ({ file }) => (file ? [stateText(file)] : [])],
+  ["attempts", ({ attempts }) => attempts.map(attemptText)],
+  ["parts", ({ multipart }) => (multipart ? [multipartText(multipart)] : [])],
+  ["store", ({ object }) => (object ? [objectText(object)] : [])],
+  ["next", ({ next }, telling) => nextLines(next, telling)],
+];
+
+const rules: Readonly<Partial<Record<SelectionRule, string>>> = {
   include: "include pattern",
   kind: "its kind:",
   shimmer_header: "the header of a Shimmer recording",
@@ -105,76 +147,52 @@ const rules: Readonly<Record<string, string>> = {
   no_shimmer_header: "it has no Shimmer header, and its name says nothing",
 };
 
-const derivations: Readonly<Record<NonNullable<Story["keyFrom"]>, string>> = {
+function selectionText({ selected, rule, detail, at }: SelectionVerdict, path: string | null): string {
+  const why = rules[rule] ?? rule.replaceAll("_", " ");
+  const what = detail === null ? "" : ` ${name(detail)}`;
+  return `${selected ? "chosen by" : "left out:"} ${why}${what}${at === path ? "" : ` (at ${name(at)})`}`;
+}
+
+const derivations: Readonly<Record<KeyDerivation, string>> = {
   path: "the prefix and the path",
   nfc: "the prefix and the path in Unicode form NFC; on disk the name is written otherwise",
   kept_own_form: "the prefix and the path as it is: a sibling has its NFC form",
   layout: "by the layout, or from the file it was made of",
 };
 
-function storyLines({ file, path, selection, keyFrom, attempts, multipart, object, next }: Story, nowMs: number) {
-  const lines: string[] = [];
-  const tell = (what: string, text: string): void => void lines.push(`  ${what.padEnd(9)} ${text}`);
-  if (file) {
-    tell(
-      "session",
-      `${file.sessionId} (${file.sessionCommand}, project ${file.project}): ${file.sessionStatus.replaceAll("_", " ")}`,
-    );
-    tell("file", `${name(file.localPath)} below ${name(file.source)}, ${bytes(file.fileSize)}`);
-  } else if (path !== null) tell("file", name(path));
-  if (selection) {
-    const where = selection.at === path ? "" : ` (at ${name(selection.at)})`;
-    const rule = rules[selection.rule] ?? selection.rule.replaceAll("_", " ");
-    tell(
-      selection.selected ? "chosen by" : "left out",
-      `${rule}${selection.detail === null ? "" : ` ${selection.detail}`}${where}`,
-    );
-  }
-  if (keyFrom) tell("key", derivations[keyFrom]);
-  if (file) {
-    const why =
-      file.status === "failed"
-        ? `: ${file.errorCode}${file.permanent ? " (permanent)" : ""}: ${name(file.errorMessage ?? "")}`
-        : file.reason
-          ? `: ${file.reason}`
-          : "";
-    tell("state", `${file.status}${file.uploadedAt ? ` ${at(file.uploadedAt)}` : ""}${why}`);
-  }
-  for (const [number, attempt] of attempts.entries()) tell(number === 0 ? "attempts" : "", attemptText(attempt));
-  if (multipart) {
-    tell(
-      "parts",
-      `${count(multipart.partsDone)} of ${count(multipart.parts)} (${bytes(multipart.bytesDone)}) in the store, upload ${multipart.status}, begun ${at(multipart.createdAt)}`,
-    );
-  }
-  if (object) {
-    const checksum = object.checksum
-      ? `${object.checksum.algorithm} ${object.checksum.value} (${object.checksum.type})`
-      : "no checksum";
-    const whose = object.ours ? "" : ", put there by another program";
-    tell(
-      "store",
-      `holds ${count(object.sizeBytes)} bytes, ${checksum}, ETag ${object.etag ?? "unknown"}; known by ${object.proof} since ${at(object.confirmedAt)}${whose}`,
-    );
-  }
-  const due =
-    next.at !== null && next.at.getTime() > nowMs
-      ? `, not before ${at(next.at)} (in ${duration(next.at.getTime() - nowMs)})`
-      : "";
-  tell("next", `${next.what}${due}`);
-  if (next.command) tell("", next.command);
-  return lines;
+function stateText(file: FileHistory): string {
+  const when = file.uploadedAt ? ` ${instant(file.uploadedAt)}` : "";
+  const why =
+    file.status === "failed"
+      ? `${file.errorCode}${file.permanent ? " (permanent)" : ""}: ${file.errorMessage}`
+      : file.reason;
+  return `${file.status}${when}${why === null ? "" : `: ${name(why)}`}`;
 }
 
 function attemptText(attempt: AttemptRow): string {
-  const cause =
-    attempt.errorCode === null
-      ? ""
-      : `: ${attempt.errorCode}${attempt.errorMessage ? `: ${name(attempt.errorMessage)}` : ""}`;
+  const { errorCode, errorMessage, durationMs, requestId, workerHost, workerPid } = attempt;
+  const cause = [errorCode, errorMessage].filter((part) => part !== null).map((part) => `: ${name(part)}`);
   const facts = [
-    attempt.durationMs === null ? null : duration(attempt.durationMs),
-    attempt.requestId === null ? null : `request ${attempt.requestId}`,
-    attempt.workerHost === null ? null : `process ${attempt.workerPid} on ${attempt.workerHost}`,
+    durationMs === null ? null : duration(durationMs),
+    requestId === null ? null : `request ${requestId}`,
+    workerHost === null ? null : `process ${workerPid} on ${workerHost}`,
   ].filter((fact) => fact !== null);
-  return `${attempt.attempt}. ${attempt.outcome} ${at(attempt.finishedAt)}${cause}${facts.length > 0 ? ` [${facts.join(", ")}]` : ""}`;
+  const known = facts.length > 0 ? ` [${facts.join(", ")}]` : "";
+  return `${attempt.attempt}. ${attempt.outcome} ${instant(attempt.finishedAt)}${cause.join("")}${known}`;
+}
+
+function multipartText({ partsDone, parts, bytesDone, status, createdAt }: NonNullable<Story["multipart"]>): string {
+  return `${count(partsDone)} of ${count(parts)} (${bytes(bytesDone)}) in the store, upload ${status}, begun ${instant(createdAt)}`;
+}
+
+function objectText({ sizeBytes, checksum, etag, proof, confirmedAt, ours }: ObjectHistory): string {
+  const digest = checksum ? `${checksum.algorithm} ${checksum.value} (${checksum.type})` : "no checksum";
+  const whose = ours ? "" : ", put there by another program";
+  return `holds ${count(sizeBytes)} bytes, ${digest}, ETag ${etag ?? "unknown"}; known by ${proof} since ${instant(confirmedAt)}${whose}`;
+}
+
+function nextLines({ what, at, command }: Next, { nowMs, configFlag }: Telling): string[] {
+  const leftMs = at === null ? 0 : at.getTime() - nowMs;
+  const due = at !== null && leftMs > 0 ? `, not before ${instant(at)} (in ${timeLeft(leftMs)})` : "";
+  return [`${what}${due}`, ...(command === null ? [] : [`${command}${configFlag}`])];
 }

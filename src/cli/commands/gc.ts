@@ -2,9 +2,10 @@ import { type Command, InvalidArgumentError } from "commander";
 import { parseDuration } from "../../config.ts";
 import { asUploaderError, UploaderError } from "../../core/errors.ts";
 import type { Sweep, SweptUpload } from "../../operations/gc.ts";
+import { exitStatusHelp } from "../exit-status.ts";
 import { type Face, openFace } from "../face.ts";
-import { addConfigFlags, addGlobalFlags, givenConfigFlags } from "../flags.ts";
-import { count, name } from "../format.ts";
+import { addConfigFlags, givenConfigFlags } from "../flags.ts";
+import { count, instant, name } from "../format.ts";
 
 interface GcFlags {
   olderThan: number;
@@ -17,8 +18,8 @@ export function defineGc(program: Command): void {
     .command("gc")
     .summary("abort our own stale multipart uploads")
     .description(
-      "Looks for unfinished multipart uploads below the destination's prefix. Those that this database knows and nobody\n" +
-        "will go on with are aborted, so that the bucket no longer pays for them. Those of others are named, never touched.",
+      "Looks for unfinished multipart uploads below the destination's prefix. Those that this database knows and nobody " +
+        "will go on with are aborted, so that nobody pays for their parts. Those of others are named, never touched.",
     )
     .option("--older-than <time>", "leave younger ones alone, like 24h, 90m or 7d", time, 86_400_000)
     .option("-n, --dry-run", "say what would be aborted")
@@ -29,20 +30,15 @@ export function defineGc(program: Command): void {
   uploader gc --config reef.json --dry-run
   uploader gc --destination s3://reef-recordings/C2 --older-than 7d
 `,
-    );
+    )
+    .addHelpText("after", exitStatusHelp(0, 1, 2, 12, 13, 14, 130, 143));
   command.options.find((option) => option.long === "--older-than")!.defaultValueDescription = "24h";
-  addConfigFlags(addGlobalFlags(command), [
-    "destination",
-    "s3.region",
-    "s3.profile",
-    "s3.endpoint",
-    "database.url",
-  ]).action(run);
+  addConfigFlags(command, ["destination", "s3.region", "s3.profile", "s3.endpoint", "database.url"]).action(run);
 }
 
 function time(text: string): number {
   const valueMs = parseDuration(text);
-  if (valueMs === null) throw new InvalidArgumentError("a time like 24h, 90m or 7d is wanted.");
+  if (valueMs === null) throw new InvalidArgumentError("expected a time like 24h, 90m or 7d.");
   return valueMs;
 }
 
@@ -82,8 +78,6 @@ async function run(flags: GcFlags, command: Command): Promise<void> {
     ).catch(explainDenied);
     if (face.json) face.out(JSON.stringify({ type: "summary", time: new Date().toISOString(), ...sweep }));
     else if (!face.quiet) face.out(summaryText(sweep));
-    const signal = face.stopSignal();
-    process.exitCode = signal === null ? 0 : signal === "SIGINT" ? 130 : 143;
   } finally {
     for (const close of closing.reverse()) await close();
     face.close();
@@ -100,7 +94,7 @@ function explainDenied(error: unknown): never {
 }
 
 const began = (upload: SweptUpload): string =>
-  Number.isNaN(upload.initiatedMs) ? "?" : `${new Date(upload.initiatedMs).toISOString().slice(0, 19)}Z`;
+  Number.isNaN(upload.initiatedMs) ? "?" : instant(new Date(upload.initiatedMs));
 
 function report(face: Face, upload: SweptUpload): void {
   if (face.json) {

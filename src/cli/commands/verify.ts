@@ -1,10 +1,10 @@
 import { type Command, InvalidArgumentError } from "commander";
-import { parseDestination } from "../../config.ts";
 import type { Finding, Verification } from "../../operations/verify.ts";
+import { exitStatusHelp } from "../exit-status.ts";
 import { type Face, openFace } from "../face.ts";
-import { addConfigFlags, addGlobalFlags, givenConfigFlags } from "../flags.ts";
+import { addConfigFlags, givenConfigFlags } from "../flags.ts";
 import { bytes, count, duration, files, name } from "../format.ts";
-import { sessionOf } from "../session-argument.ts";
+import { sessionOf, withPlacesOf } from "../session-argument.ts";
 
 /** HEAD requests at one time when nobody says otherwise: what "auto" begins with for uploads. */
 const usualConcurrency = 64;
@@ -15,9 +15,8 @@ export function defineVerify(program: Command): void {
     .argument("<session>", "a session's number, or: latest")
     .summary("ask the store again: every object against what we remember")
     .description(
-      "Asks the store for every object of a session (and, if files were safe before it, for what else is remembered\n" +
-        "below its prefix) and compares size, checksum, else ETag. Changes nothing. A folder is read whole anyway.\n" +
-        "Exit status: 0 no difference · 12 the store may not be asked · 15 something differs or is missing.",
+      "Asks the store for every object of a session (and, if files were safe before it, for what else is remembered " +
+        "below its prefix) and compares size, checksum, else ETag. Changes nothing. A folder is read whole anyway.",
     )
     .option("--read-back <percent>", "read so many percent of the objects whole, chosen by chance", percentage, 0)
     .addHelpText(
@@ -27,8 +26,9 @@ export function defineVerify(program: Command): void {
   uploader verify 12 --read-back 5
   uploader verify 12 --json | jq 'select(.verdict == "missing").key'
 `,
-    );
-  addConfigFlags(addGlobalFlags(command), [
+    )
+    .addHelpText("after", exitStatusHelp(0, 1, 2, 12, 13, 14, 15, 130, 143));
+  addConfigFlags(command, [
     "project",
     "destination",
     "concurrency",
@@ -41,29 +41,26 @@ export function defineVerify(program: Command): void {
 
 function percentage(text: string): number {
   const value = /^\d{1,3}(\.\d+)?%?$/.test(text) ? Number.parseFloat(text) : Number.NaN;
-  if (!(value <= 100)) throw new InvalidArgumentError("a number from 0 to 100 is wanted.");
+  if (!(value <= 100)) throw new InvalidArgumentError("expected a number from 0 to 100.");
   return value;
 }
 
 async function run(argument: string, flags: { readBack: number }, command: Command): Promise<void> {
   const face = await openFace(command, givenConfigFlags(command));
-  const { config } = face.loaded;
-  const world = { config, emit: face.emit, stopping: face.stopping, dropping: face.dropping };
+  const { emit, stopping, dropping } = face;
   const app = await import("../../app.ts");
   const { verify } = await import("../../operations/verify.ts");
   const closing: (() => Promise<void>)[] = [];
   try {
-    const { store } = await app.openState(world);
+    const { store } = await app.openState({ config: face.loaded.config, emit, stopping, dropping });
     closing.push(() => store.close());
-    const session = await sessionOf(store, argument, config.project);
+    const session = await sessionOf(store, argument, face.loaded.config.project);
+    const config = withPlacesOf(session, face.loaded.config);
+    const world = { config, emit, stopping, dropping };
     const concurrency = config.concurrency === "auto" ? usualConcurrency : config.concurrency;
-    const destination = config.destination ?? parseDestination(session.destination, process.cwd());
-    const to = await app.openDestination(
-      { ...world, config: { ...config, destination } },
-      { ceiling: concurrency, throttled: () => undefined },
-    );
+    const to = await app.openDestination(world, { ceiling: concurrency, throttled: () => undefined });
     closing.push(() => to.close());
-    await to.check(face.stopping);
+    await to.check(stopping);
     const result = await verify(
       { ...app.surroundings(world), store, destination: to, policy: { attempts: config.attempts } },
       {
@@ -75,7 +72,7 @@ async function run(argument: string, flags: { readBack: number }, command: Comma
       },
     );
     for (const message of remarks(result)) {
-      face.emit({ type: "notice", sessionId: session.id, level: "info", message });
+      emit({ type: "notice", sessionId: session.id, level: "info", message });
     }
     if (face.json) face.out(JSON.stringify({ type: "summary", time: new Date().toISOString(), ...result }));
     else if (!face.quiet || result.exitCode !== 0) face.out(summaryText(result));
