@@ -92,6 +92,7 @@ async function claimAll(store, sessionId, workerId, files) {
     cursor = claimed.at(-1).id;
     done += claimed.length;
     await store.settle(workerId, claimed.map(settled));
+    await store.renewLease(workerId, 64);
   }
   const tenth = Math.ceil(claimsMs.length / 10);
   return spread(claimsMs.slice(-tenth)).median / spread(claimsMs.slice(0, tenth)).median;

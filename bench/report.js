@@ -39,8 +39,8 @@ const units = {
   rss: "MB",
 };
 
-/** @param {{ title, samples: Record<string, object[]>, figures: object[] }} row */
-export function tell(row) {
+/** @param {{ title, samples: Record<string, object[]>, figures: object[] }} row; `isTrial`: too little for a verdict. */
+export function tell(row, isTrial) {
   const parts = [`### ${row.title}`];
   const clients = Object.entries(row.samples);
   if (clients.length > 0) {
@@ -55,7 +55,7 @@ export function tell(row) {
   const figures = row.figures.map((figure) => {
     const bound = figure.most === undefined ? `>= ${figure.least}` : `<= ${figure.most}`;
     const { median } = spread(figure.values);
-    return [figure.label, told(figure.values), bound, figure.aim ?? "", verdictOn(figure, median)];
+    return [figure.label, told(figure.values), bound, figure.aim ?? "", isTrial ? "" : verdictOn(figure, median)];
   });
   if (figures.length > 0) parts.push(table(["figure", "median [min-max]", "at least", "aim", ""], figures));
   return `${parts.join("\n\n")}\n`;

@@ -63,7 +63,7 @@ for (const name of names) {
   try {
     const result = await rows[name].run(rows[name], settings);
     results.push({ name, load: load(), ...result });
-    console.log(`\n${tell(result)}`);
+    console.log(`\n${tell(result, values.quick)}`);
   } catch (error) {
     failed = true;
     console.error(`${name}: ${error.stack}`);

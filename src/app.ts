@@ -1,14 +1,17 @@
 /** Where ports meet adapters: the only file that sees both sides. */
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Config } from "./config.ts";
+import { type Decoding, settingsText } from "./core/decoding.ts";
 import { UploaderError } from "./core/errors.ts";
 import type { Emit } from "./core/events.ts";
 import type { Bandwidth, Destination, SelectionRules, SourceTree, UnfinishedUploads } from "./core/ports.ts";
 import type { Store, WorkerIdentity } from "./core/store.ts";
 import type { Concurrency } from "./operations/concurrency.ts";
 import type { Context } from "./operations/context.ts";
+import type { DecodeContext } from "./operations/decode.ts";
 import type { Database } from "./store/database.ts";
 
 export interface World {
@@ -205,6 +208,60 @@ async function ownPaths(config: Config): Promise<string[]> {
   return [stateDirectoryOf(config), ...(config.configPath ? [config.configPath] : [])];
 }
 
+/** For `upload --decode`: threads and a folder come to be with the first recording, and most runs meet none. */
+export function openDecoding({ config }: Pick<World, "config">): Decoding {
+  const { enabled, formats, profile, timeSource } = config.decode;
+  const settings = { profile, timeSource };
+  let opened: Promise<Decoding> | null = null;
+  const open = async (): Promise<Decoding> => {
+    const { openDecoderThreads } = await import("./adapters/decoding/threads.ts");
+    const { openScratch } = await import("./adapters/decoding/scratch.ts");
+    const { stateDirectoryOf } = await import("./database-address.ts");
+    const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"));
+    return openScratch({
+      enabled,
+      formats,
+      settings,
+      version,
+      folder: join(stateDirectoryOf(config), "decoding"),
+      // One core is for sending.
+      decoder: openDecoderThreads({ threads: Math.max(1, Math.min(availableParallelism() - 1, 8)) }),
+      now: Date.now,
+      random: Math.random,
+    });
+  };
+  const scratch = (): Promise<Decoding> => (opened ??= open());
+  return {
+    enabled,
+    formats,
+    settings: settingsText(settings, formats),
+    isRecording: async (path) => (await scratch()).isRecording(path),
+    make: async (path, wanted, signal) => (await scratch()).make(path, wanted, signal),
+    close: async () => (await opened)?.close(),
+  };
+}
+
+/** What `decode` needs; no database, no destination. */
+export async function openDecode(
+  { stopping, dropping }: Pick<World, "stopping" | "dropping">,
+  folder: string,
+): Promise<DecodeContext & { close(): Promise<void> }> {
+  const { openDecoderThreads } = await import("./adapters/decoding/threads.ts");
+  const { openOutputFolder } = await import("./adapters/decoding/outputs.ts");
+  const { findRecordings, isFolder } = await import("./adapters/recordings.ts");
+  const atOnce = Math.min(availableParallelism(), 4);
+  const decoder = openDecoderThreads({ threads: atOnce });
+  return {
+    files: { isFolder, find: findRecordings },
+    decoder,
+    openOutputs: (sources) => openOutputFolder({ folder, sources, random: Math.random }),
+    atOnce,
+    stopping,
+    dropping,
+    close: () => decoder.close(),
+  };
+}
+
 export async function openBandwidth({ config, emit }: World): Promise<Bandwidth> {
   const { openBandwidth: open } = await import("./adapters/bandwidth.ts");
   return open({
@@ -252,6 +309,7 @@ export interface Parts {
   source: SourceTree;
   concurrency: Concurrency;
   bandwidth?: Bandwidth;
+  decoding?: Decoding;
   onChange: "fail" | "replace";
 }
 
@@ -283,6 +341,7 @@ export async function openContext(world: World, parts: Parts): Promise<Context> 
     source: parts.source,
     concurrency: parts.concurrency,
     ...(parts.bandwidth && { bandwidth: parts.bandwidth }),
+    ...(parts.decoding && { decoding: parts.decoding }),
     policy: {
       attempts: config.attempts,
       existing: config.existing,

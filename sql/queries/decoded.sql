@@ -101,7 +101,7 @@ where not exists (select from :"schema".file_uploads f where f.session_id = $1 a
     select from :"schema".decoded_recordings d
     where d.destination_id = $2 and d.key = t.key and d.settings = $6
       and (d.file_size, d.mtime_ns) = (t.file_size, t.mtime_ns)
-      and (d.status = 'decoded' or d.error_code = 'recording_bad'))
+      and (d.status = 'decoded' or d.error_code in ('recording_bad', 'usage', 'key_impossible')))
 order by t.n;
 
 -- decoded_undecodable(session_id)

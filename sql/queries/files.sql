@@ -19,8 +19,14 @@ with scanned as (
     when o.key is not null then 'known'
     else 'fresh' end as verdict
   from scanned s
-  left join :"schema".file_uploads f on f.session_id = $1 and f.s3_key = s.key
-  left join :"schema".objects o on o.destination_id = $2 and o.key = s.key
+  -- `limit 1` on unique keys: without statistics the planner would rather read all of a table it takes for small, for
+  -- every batch (300,000 files known: 27 us a file at 100,000 and growing, against 4).
+  left join lateral (
+    select * from :"schema".file_uploads where session_id = $1 and s3_key = s.key limit 1
+  ) f on true
+  left join lateral (
+    select * from :"schema".objects where destination_id = $2 and key = s.key limit 1
+  ) o on true
 )
 select count(*) filter (where verdict = 'safe')::int as safe_files,
   coalesce(sum(file_size) filter (where verdict = 'safe'), 0) as safe_bytes,

@@ -31,3 +31,9 @@ where o.destination_id = $2 and o.key > $3 and ($4::text is null or o.key < $4::
     where f.session_id = $1 and f.s3_key = o.key
       and (f.status = 'uploaded' or f.status = 'skipped' and f.reason in ('already_there', 'unchanged')))
 order by o.key limit $5;
+
+-- verify_forget(destination_id, keys)
+-- What the store has refuted is no longer taken for safe. A key forgotten for nothing costs the next upload one look.
+delete from :"schema".objects
+where destination_id = $1 and key = any ($2::text[])
+returning key;

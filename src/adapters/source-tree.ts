@@ -1,4 +1,4 @@
-import { realpathSync, statSync } from "node:fs";
+import { accessSync, constants, realpathSync, statSync } from "node:fs";
 import { basename, dirname, join, relative } from "node:path";
 import { UploaderError } from "../core/errors.ts";
 import { isNeverSent } from "../core/file-kinds.ts";
@@ -156,6 +156,11 @@ function openRoot(path: string): string {
     throw new UploaderError("source_missing", `The source "${path}" is a file, not a folder.`, {
       hint: `Give its folder, "${dirname(root)}", and name the file with --include.`,
     });
+  }
+  try {
+    accessSync(root, constants.R_OK | constants.X_OK);
+  } catch (cause) {
+    return refuseRoot(root, cause);
   }
   return root;
 }

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { defineConfigCommands } from "./commands/config.ts";
+import { defineDecode } from "./commands/decode.ts";
 import { defineDoctor } from "./commands/doctor.ts";
 import { defineExplain } from "./commands/explain.ts";
 import { defineGc } from "./commands/gc.ts";
@@ -15,6 +16,7 @@ export const commands: readonly ((program: Command) => void)[] = [
   defineStatusCommands,
   defineExplain,
   defineVerify,
+  defineDecode,
   defineDoctor,
   defineConfigCommands,
   defineGc,

@@ -41,10 +41,10 @@ process.once("beforeExit", () => {
   process.exitCode = 1;
   process.stderr.write("error: the program ended before its work did; please report this\n");
 });
-// A reader that goes away (`| head`) is not an error.
+// A reader that goes away (`| head`, a closed terminal) is not an error.
 for (const stream of [process.stdout, process.stderr]) {
   stream.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EPIPE") throw error;
+    if (error.code !== "EPIPE" && error.code !== "EIO") throw error;
   });
 }
 // Node would open its inspector on SIGUSR1.

@@ -85,8 +85,8 @@ function textRenderer(options: RenderOptions, block: Block | null): Renderer {
     else stderr.write(`${painted}\n`);
   };
 
-  /** A line of the screen at most; in a pipe it is whole. */
-  const short = (path: string): string => shorten(path, widthOf(stderr) ?? Number.POSITIVE_INFINITY);
+  /** On one line of the screen with what became of it; in a pipe it is whole. */
+  const short = (path: string): string => shorten(path, (widthOf(stderr) ?? Number.POSITIVE_INFINITY) - 12);
 
   const on: { [T in Event["type"]]: (event: Extract<Event, { type: T }>) => void } = {
     start(event) {
@@ -221,6 +221,9 @@ export function summaryText(event: SummaryEvent, configFlag = ""): string {
     `  ${files(totalFiles)}, ${bytes(event.totalBytes)}: ${count(filesUploaded)} uploaded${others.join("")}`,
     `  this run sent ${files(event.filesThisRun)}, ${bytes(event.bytesThisRun)} in ${duration(event.durationMs)}`,
   ];
+  if (event.filesUndecoded > 0) {
+    lines.push(`  ${count(event.filesUndecoded)} of them could not be decoded, and went as they are (-v names them)`);
+  }
   if (filesFailed > 0 && sessionId !== null) {
     lines.push(`  why:   uploader files ${sessionId} --status failed${configFlag}`);
     if (event.status === "completed_with_errors") lines.push(`  again: uploader retry ${sessionId}${configFlag}`);

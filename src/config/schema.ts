@@ -171,7 +171,7 @@ export function configSchema() {
     bwlimit: size(1024, 'a size per second of at least 1KiB, like "10MiB"')
       .nullable()
       .default(null)
-      .describe("Bytes per second sent at most"),
+      .describe("Bytes per second that each process sends at most (200M is 200 MiB/s)"),
     maxOutageMinutes: duration("minutes", 0, 525_600)
       .default(15)
       .describe("How long a one-shot run waits for a store or database that is away"),

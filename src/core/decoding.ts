@@ -1,4 +1,5 @@
 /** Decoding as operations know it: recordings in, files and facts out. The bytes are the adapter's business. */
+import { kindOf } from "./file-kinds.ts";
 import type { Body } from "./ports.ts";
 import type { Candidate, ClaimedFile } from "./store.ts";
 
@@ -54,6 +55,26 @@ export interface RecordingDecoder {
    */
   decode(job: DecodeJob, limits: DecodeLimits): Promise<DecodeResult>;
   close(): Promise<void>;
+}
+
+/** Recordings on disk, and the folder that `decode` writes to. */
+export interface RecordingFiles {
+  /** Errors: source_missing. */
+  isFolder(path: string): boolean;
+  /** Recordings below a folder, relative to it. Errors: source_missing, source_unreadable. */
+  find(folder: string, signal: AbortSignal): Promise<string[]>;
+}
+
+export interface OutputFolder {
+  /** A path that is nobody's, in the folder. */
+  temporary(): string;
+  /**
+   * Gives a finished file its name. `same`: a file with this content was there already. A file with other content is
+   * replaced only if asked for, one of the sources never. Errors: usage.
+   */
+  publish(temporary: string, name: string, replace: boolean): Promise<"written" | "replaced" | "same">;
+  discard(temporary: string): Promise<void>;
+  close(): void;
 }
 
 /** A recording's row in `decoded_recordings`. */
@@ -132,6 +153,13 @@ export type RememberedDecoding = { settings: string; place: RecordingPlace } & (
   | { facts: RecordingFacts }
   | { error: { code: string; message: string } }
 );
+
+/** As `Decoding` and `decoded_recordings` name them. */
+export const settingsText = ({ profile, timeSource }: DecodeSettings, formats: readonly DecodedFormat[]): string =>
+  `${profile} ${timeSource} ${formats.join(",")}`;
+
+/** Files of other kinds are known by their names; what a Shimmer wrote only by its header. */
+export const mayBeRecording = (path: string): boolean => kindOf(path) === null;
 
 /** What a recording's path says about it. */
 export interface RecordingPlace {

@@ -1,4 +1,4 @@
-/** What verify, explain and gc ask of the database: reads only, apart from the state machine. */
+/** What verify, explain and gc ask of the database, beside the state machine. */
 import type { ChecksumAlgorithm, FoundObject, Proof } from "./ports.ts";
 import type { FileStatus, SessionStatus } from "./states.ts";
 
@@ -112,6 +112,8 @@ export interface Inquiries {
     range: { destinationId: number; afterKey: string; belowKey: string | null },
     max: number,
   ): Promise<ExpectedObject[]>;
+  /** No longer taken for safe: the next upload looks again. Returns how many were remembered. */
+  forget(destinationId: number, keys: readonly string[]): Promise<number>;
   /** Of one session, or of all of a project's (null: of all projects). */
   places(project: string | null, sessionId: number | null): Promise<Place[]>;
   /** Newest first. */

@@ -1,4 +1,5 @@
 /** The port to the state machine: what operations may ask of the database, one method per statement. */
+import type { DecodingMemory } from "./decoding.ts";
 import type { Inquiries, KnownObject } from "./inquiries.ts";
 import type { Checksum, ChecksumAlgorithm, OpenUpload, Proof, ScannedFile, StoredPart, UploadMemory } from "./ports.ts";
 import type { FileStatus, SessionStatus } from "./states.ts";
@@ -196,7 +197,7 @@ export interface Journal {
   readonly path: string;
 }
 
-export interface Store extends Inquiries {
+export interface Store extends Inquiries, DecodingMemory {
   /** Who this database is. */
   installation(): Promise<string>;
   /**

@@ -7,12 +7,17 @@ import { objectMetadata } from "../core/object-metadata.ts";
 import type { Body, Condition, FoundObject, PutHooks, PutOutcome } from "../core/ports.ts";
 import type { ClaimedFile, Ending, KnownObject, ObjectFact } from "../core/store.ts";
 import type { Context } from "./context.ts";
+import type { Deriver } from "./derive.ts";
 
 export interface AttemptTools {
   hooks: PutHooks;
   /** What `objects` says of this key; asked only when registration saw a row there. */
   known(file: ClaimedFile): Promise<KnownObject | null>;
+  deriver: Deriver;
 }
+
+/** What is made of a recording is ours to replace (design A7). */
+const ours = { onConflict: "replace", onChange: "replace" } as const;
 
 /**
  * Ends in a move of the file's row. Throws only errors whose retry is `stop`: they are not about this file.
@@ -22,7 +27,10 @@ export async function attempt(cx: Context, tools: AttemptTools, file: ClaimedFil
   const startedMs = cx.now();
   const elapsed = (): number => Math.round(cx.now() - startedMs);
   try {
-    return await decide(cx, tools, file, elapsed);
+    const of = file.derivedFrom === null ? cx : { ...cx, policy: { ...cx.policy, ...ours } };
+    const ending = await decide(of, tools, file, elapsed);
+    await tools.deriver.derive(file, ending, tools.hooks.signal);
+    return ending;
   } catch (error) {
     if (tools.hooks.signal.aborted) return { move: "release", file };
     const ours = asUploaderError(error);
@@ -42,13 +50,26 @@ export async function attempt(cx: Context, tools: AttemptTools, file: ClaimedFil
 }
 
 async function decide(cx: Context, tools: AttemptTools, file: ClaimedFile, elapsed: () => number): Promise<Ending> {
-  const body: Body = {
+  const { signal } = tools.hooks;
+  const derived = file.derivedFrom === null ? null : await tools.deriver.body(file, signal);
+  if (derived && (derived.sizeBytes !== file.sizeBytes || derived.mtimeNs !== file.mtimeNs)) {
+    // Its source changed since, or is decoded otherwise now.
+    return {
+      move: "revise",
+      file,
+      sizeBytes: derived.sizeBytes,
+      mtimeNs: derived.mtimeNs,
+      reason: "settling",
+      delayMs: 0,
+    };
+  }
+  const body: Body = derived?.body ?? {
     kind: "file",
     path: join(cx.source.root, file.path),
     sizeBytes: file.sizeBytes,
     mtimeNs: file.mtimeNs,
   };
-  const { signal } = tools.hooks;
+  const [type, name] = derived ? (["decoded_recording", file.key] as const) : (["recording", file.path] as const);
   let condition: Condition = { if: "absent" };
   const known = file.expect === "known" ? await tools.known(file) : null;
 
@@ -83,8 +104,8 @@ async function decide(cx: Context, tools: AttemptTools, file: ClaimedFile, elaps
         key: file.key,
         body,
         condition: when,
-        metadata: objectMetadata("recording", file.path, file.mtimeNs, cx.wallClock()),
-        contentType: contentTypeOf(file.path),
+        metadata: objectMetadata(type, name, file.mtimeNs, cx.wallClock()),
+        contentType: contentTypeOf(name),
       },
       tools.hooks,
     );

@@ -1,3 +1,4 @@
+import type { Decoding } from "../core/decoding.ts";
 import type { Emit } from "../core/events.ts";
 import type { Bandwidth, Destination, SourceTree } from "../core/ports.ts";
 import type { ClaimedFile, Journal, Memo, Store, WorkerIdentity } from "../core/store.ts";
@@ -23,6 +24,8 @@ export interface Context {
   giveUpOnDatabase(): void;
   destination: Destination;
   source: SourceTree;
+  /** Absent: no recording is decoded, and no file made of one can be met. */
+  decoding?: Decoding;
   me: WorkerIdentity;
   policy: Policy;
   concurrency: Concurrency;

@@ -6,6 +6,7 @@ import { asUploaderError, type UploaderError } from "../core/errors.ts";
 import type { ClaimedFile } from "../core/store.ts";
 import { attempt } from "./attempt.ts";
 import type { Context } from "./context.ts";
+import { createDeriver } from "./derive.ts";
 import { createGate } from "./gate.ts";
 import type { Lease } from "./lease.ts";
 import { createRecorder } from "./recorder.ts";
@@ -54,6 +55,7 @@ export async function drain(cx: Context, input: DrainInput): Promise<DrainResult
   const dropping = AbortSignal.any([cx.dropping, failed.signal]);
 
   const hooks = { signal: dropping, uploads: recorder.uploads, onBytes: input.onBytes };
+  const deriver = createDeriver(cx, sessionId, () => lease.workerId);
   const known = async (file: ClaimedFile) =>
     (await cx.store.known(input.destinationId, [file.key])).get(file.key) ?? null;
 
@@ -122,7 +124,7 @@ export async function drain(cx: Context, input: DrainInput): Promise<DrainResult
   const work = async (file: ClaimedFile): Promise<void> => {
     for (let probing = false; ; probing = true) {
       try {
-        const ending = await attempt(cx, { hooks, known }, file);
+        const ending = await attempt(cx, { hooks, known, deriver }, file);
         if (ending.move !== "release") gate.succeeded();
         return settler.add(ending);
       } catch (error) {
@@ -135,6 +137,17 @@ export async function drain(cx: Context, input: DrainInput): Promise<DrainResult
         if (!probe || stopping.aborted) return settler.add({ move: "release", file });
       }
     }
+  };
+
+  /** A file, and what was made of it meanwhile: whoever made it sends it, so little of it lies on the disk. */
+  const workAll = async (file: ClaimedFile): Promise<void> => {
+    await work(file);
+    for (const made of deriver.claimed(file)) {
+      lease.inHand.add(made.id);
+      if (stopping.aborted) settler.add({ move: "release", file: made });
+      else await work(made);
+    }
+    await deriver.forget(file);
   };
 
   let slots = 0;
@@ -157,7 +170,7 @@ export async function drain(cx: Context, input: DrainInput): Promise<DrainResult
       const file = await take();
       if (!file) break;
       inFlight++;
-      await work(file);
+      await workAll(file);
       if (--inFlight === 0) quiet?.();
       progressed();
     }

@@ -1,4 +1,7 @@
 /** Scan → what is known → what the store lists → rows. Runs beside the drain; nothing holds all files. */
+
+import { join } from "node:path";
+import { mayBeRecording } from "../core/decoding.ts";
 import type { ErrorCode } from "../core/errors.ts";
 import { joinKey, keyProblem } from "../core/key.ts";
 import type { Oddity, OddKind, ScannedFile } from "../core/ports.ts";
@@ -96,6 +99,23 @@ const unreadable =
     permanent: true,
   });
 
+/** Recordings that are safe and were not decoded yet: their rows find them unchanged, and have them decoded. */
+async function undecoded(
+  { decoding, store, source }: Context,
+  { sessionId, destinationId }: RegisterInput,
+  files: readonly Candidate[],
+): Promise<Candidate[]> {
+  if (!decoding?.enabled) return [];
+  const wanting = await store.undecoded(
+    sessionId,
+    destinationId,
+    files.filter(({ path }) => mayBeRecording(path)),
+    decoding.settings,
+  );
+  const areRecordings = await Promise.all(wanting.map(({ path }) => decoding.isRecording(join(source.root, path))));
+  return wanting.filter((_, at) => areRecordings[at]);
+}
+
 export async function registerTree(cx: Context, input: RegisterInput, signal: AbortSignal): Promise<ScanTotals> {
   const { sessionId, destinationId, prefix } = input;
   const totals = emptyTotals();
@@ -138,6 +158,7 @@ export async function registerTree(cx: Context, input: RegisterInput, signal: Ab
     refused.push(...batch.oddities.filter((oddity) => oddity.kind.startsWith("unreadable")).map(unreadable(prefix)));
     await refuse(refused);
     const verdicts = await cx.store.judge(sessionId, destinationId, possible);
+    const wanting = await undecoded(cx, input, possible);
     const found =
       verdicts.fresh.length === 0
         ? null
@@ -152,6 +173,7 @@ export async function registerTree(cx: Context, input: RegisterInput, signal: Ab
       [absent, "absent"],
       [listed, "found"],
       [verdicts.known, "known"],
+      [wanting, "known"],
     ] as const) {
       const { registered, busy } = await cx.store.register(sessionId, destinationId, files, expect);
       totals.registered += registered;
@@ -165,8 +187,8 @@ export async function registerTree(cx: Context, input: RegisterInput, signal: Ab
       );
     }
     totals.renewed += await cx.store.renew(sessionId, destinationId, verdicts.renewed);
-    totals.safeFiles += verdicts.safeFiles;
-    totals.safeBytes += verdicts.safeBytes;
+    totals.safeFiles += verdicts.safeFiles - wanting.length;
+    totals.safeBytes += verdicts.safeBytes - wanting.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
     for (const file of batch.files) {
       totals.files++;
       totals.bytes += file.sizeBytes;

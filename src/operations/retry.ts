@@ -53,5 +53,7 @@ function remark(requeued: number, left: number): string {
   if (requeued === 0 && left === 0) return "no file of this session has failed";
   const files = (count: number): string => (count === 1 ? "1 failed file" : `${count} failed files`);
   const back = requeued === 0 ? "no failed file that another attempt could help" : `${files(requeued)} put back`;
-  return left === 0 ? back : `${back}; ${left} stay failed for good (to try them all the same: --include-permanent)`;
+  return left === 0
+    ? back
+    : `${back}; ${files(left)} ${left === 1 ? "stays" : "stay"} so for good (all the same: --include-permanent)`;
 }

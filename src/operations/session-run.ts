@@ -148,6 +148,7 @@ async function finish(cx: Context, end: End): Promise<SummaryEvent> {
   });
   await attempt(() => lease.end(fault || cx.stopping.aborted ? "interrupted" : "done"));
   const row = await attempt(() => cx.store.session(sessionId));
+  const undecoded = cx.decoding ? await attempt(() => cx.store.undecodable(sessionId)) : 0;
   const conflicts = await attempt(() => cx.store.conflicts(sessionId));
   if (fault) {
     cx.emit({
@@ -177,7 +178,7 @@ async function finish(cx: Context, end: End): Promise<SummaryEvent> {
     filesSkipped: row?.filesSkipped ?? 0,
     filesFailed: row?.filesFailed ?? 0,
     filesNotReady: end.notReady,
-    filesUndecoded: 0,
+    filesUndecoded: undecoded ?? 0,
     bytesUploaded: row?.bytesUploaded ?? 0,
     filesThisRun: end.sent.files,
     bytesThisRun: end.sent.bytes,

@@ -14,6 +14,8 @@ export interface VerifyInput {
   concurrency: number;
   /** Share of the objects that are read whole, by chance. */
   readBackPercent: number;
+  /** What is missing or different is no longer taken for safe. */
+  forget: boolean;
   onFinding(finding: Finding): void;
   stopSignal(): "SIGINT" | "SIGTERM" | null;
 }
@@ -44,6 +46,7 @@ export interface Verification {
   missing: number;
   unproven: number;
   unknown: number;
+  forgotten: number;
   /** Why nothing could be proven, and how often. */
   unprovenWhy: Record<string, number>;
   /** Files of the session that are not in the store as far as we know, so nobody was asked about them. */
@@ -134,6 +137,7 @@ export async function verify(cx: VerifyContext, input: VerifyInput): Promise<Ver
     missing: 0,
     unproven: 0,
     unknown: 0,
+    forgotten: 0,
     unprovenWhy: {},
     filesLeft: session.filesPending + session.filesUploading,
     filesFailed: session.filesFailed,
@@ -197,6 +201,11 @@ export async function verify(cx: VerifyContext, input: VerifyInput): Promise<Ver
       const findings = await limit.map(page, (expected) => look(expected));
       if (result.objects === 0 && findings.every(({ verdict }) => verdict === "unknown")) throw mayNotAsk();
       for (const finding of findings) count(finding);
+      const refuted = findings.filter(({ verdict }) => verdict === "missing" || verdict === "different");
+      if (input.forget && refuted.length > 0) {
+        const keys = refuted.map((finding) => finding.key);
+        result.forgotten += await cx.store.forget(session.destinationId, keys);
+      }
       if (cx.stopping.aborted) break;
     }
   } catch (error) {

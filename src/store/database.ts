@@ -62,6 +62,7 @@ const kinds: [prefix: string, kind: Kind][] = [
   ["3D000", "refused"],
   ["3F000", "refused"],
   ["42501", "refused"],
+  ["EACCES", "refused"], // a socket of another user
   ["ECONN", "lost"],
   ["EPIPE", "lost"],
   ["ENOENT", "lost"],

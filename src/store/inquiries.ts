@@ -33,6 +33,8 @@ export function inquiryMethods(run: Run): Inquiries {
       (await run<ExpectedColumns>("verify_session", { sessionId, afterKey, max })).map(expected),
     otherObjects: async (sessionId, range, max) =>
       (await run<ExpectedColumns>("verify_others", { sessionId, ...range, max })).map(expected),
+    forget: async (destinationId, keys) =>
+      (await run("verify_forget", { destinationId, keys: textArray(keys) })).length,
     places: async (project, sessionId) => (await run("explain_places", { project, sessionId })).map(camel<Place>),
     histories: async (project, sessionId, keys, max) =>
       (await run("explain_files", { project, sessionId, keys: textArray(keys), max })).map(camel<FileHistory>),

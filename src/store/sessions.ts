@@ -109,6 +109,7 @@ export function sessionMethods(
         const [newest] = await run<{ id: number; unfinished: boolean }>("sessions_newest", scope, query);
         let rescued = 0;
         let sessionId = newest?.unfinished ? newest.id : null;
+        const left: { id: number }[] = [];
         if (sessionId !== null) {
           rescued = await rescue(sessionId, me, query);
           await refuseIfHeld(sessionId, me, query);
@@ -120,7 +121,7 @@ export function sessionMethods(
           await run("sessions_resume", { sessionId }, query);
           await run("files_requeue", { sessionId, includePermanent: false }, query);
         } else {
-          if (sessionId !== null) await run("files_abandon", { sessionId }, query);
+          if (sessionId !== null) left.push(...(await run<{ id: number }>("files_abandon", { sessionId }, query)));
           const [inserted] = await run<{ id: number }>(
             "sessions_insert",
             { ...scope, destination: text, command: work.command },
@@ -128,7 +129,11 @@ export function sessionMethods(
           );
           sessionId = inserted!.id;
         }
-        const superseded = await run("files_supersede", { ...scope, sessionId }, query);
+        const superseded = await run<{ id: number }>("files_supersede", { ...scope, sessionId }, query);
+        left.push(...superseded);
+        if (left.length > 0) {
+          await run("files_rederive", { sessionId, ids: int8Array(left.map(({ id }) => id)) }, query);
+        }
         const workerId = await beginWorker(sessionId!, me, false, options.concurrency, query);
         return {
           sessionId: sessionId!,

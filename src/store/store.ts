@@ -1,5 +1,6 @@
 import type { Store, WorkerIdentity } from "../core/store.ts";
 import type { Database } from "./database.ts";
+import { decodingMethods } from "./decodings.ts";
 import { fileMethods } from "./files.ts";
 import { inquiryMethods } from "./inquiries.ts";
 import { createRunner } from "./runner.ts";
@@ -18,6 +19,7 @@ export function openStore(
     ...sessionMethods(database, run, isAlive),
     ...fileMethods(run),
     ...inquiryMethods(run),
+    ...decodingMethods(run),
     uploads: uploadMemory(run),
     close: () => database.close(),
   };

@@ -1,11 +1,9 @@
 /** Postgres fails at every statement of a run, before it or after it: the run goes on, and no trace is left of it. */
-import { rmSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { loadStatements } from "../../src/store/statements.ts";
 import { testContext } from "../support/context.ts";
 import type { TestDatabase } from "../support/database.ts";
 import type { PostgresFault } from "../support/postgres-proxy.ts";
-import { makeTree } from "../support/tree.ts";
 import { bucket, databaseOf, destinationOf, openScene, type Scene } from "./scene.ts";
 import { partsSentTwice, untrueCounters } from "./soundness.ts";
 import { smallTree, type Stage, type Verb, verbs } from "./verbs.ts";
@@ -25,14 +23,7 @@ afterAll(async () => {
 
 /** An empty bucket, an empty database, the small tree, and the verb's past. */
 async function setStage(verb: Verb): Promise<Stage> {
-  await scene.postgres.clear();
-  // Deleting few rows is ten times faster than truncating tables.
-  for (const table of ["upload_attempts", "sync_sessions", "objects", "destinations", "projects"])
-    await scene.sql(`delete from :"schema".${table}`);
-  scene.s3.empty(bucket);
-  scene.s3.forget();
-  rmSync(scene.root, { recursive: true });
-  makeTree(scene.root, smallTree);
+  await scene.reset();
   const stage: Stage = {
     scene,
     to,

@@ -1,5 +1,6 @@
 /** One place for faults: a strict store and a real Postgres, each behind a wire that can be cut, and a tree of files. */
 import { randomBytes } from "node:crypto";
+import { rmSync } from "node:fs";
 import { inject } from "vitest";
 import type { Destination } from "../../src/core/ports.ts";
 import { migrate } from "../../src/store/migrate.ts";
@@ -29,8 +30,10 @@ export interface Scene extends Place {
   direct(): TestDatabase;
   root: string;
   paths: string[];
+  /** An empty bucket, an empty database, the tree as it was, nothing scripted. */
+  reset(): Promise<void>;
   /** The program in a process of its own, behind both wires: `upload` of the tree, with more flags. */
-  start(...flags: string[]): Child;
+  start(flags?: string[], command?: string[]): Child;
   close(): Promise<void>;
 }
 
@@ -48,7 +51,7 @@ export function statementNamer(schema: string): (sql: string, values: Asked["val
   return (sql, values) => {
     const name = names.get(sql);
     if (name === "uploads_part") return `${name} ${values[1]}`;
-    return name ?? (/^(begin|commit|rollback)$/.test(sql) ? sql : `? ${firstWords(sql.replaceAll(`"${schema}".`, ""))}`);
+    return name ?? (/^(begin|commit|rollback)$/.test(sql) ? sql : `? ${firstWords(sql.replaceAll(new RegExp(`"${schema}"\\.?`, "g"), ""))}`);
   };
 }
 
@@ -97,10 +100,24 @@ export async function openScene(options: SceneOptions): Promise<Scene> {
     sql,
     root: folder.path,
     paths: Object.keys(options.tree).sort(),
-    start(...flags) {
+    async reset() {
+      await postgres.clear();
+      store.onRequest = async () => true;
+      s3.faults.clear();
+      s3.empty(bucket);
+      s3.forget();
+      rmSync(folder.path, { recursive: true });
+      makeTree(folder.path, options.tree);
+      const [tables] = await sql(`select to_regclass(':"schema".sync_sessions') is not null as there`);
+      if (!tables?.there) return;
+      // Deleting few rows is ten times faster than truncating tables.
+      for (const table of ["upload_attempts", "sync_sessions", "objects", "destinations", "projects"])
+        await sql(`delete from :"schema".${table}`);
+    },
+    start(flags = [], command = ["upload", folder.path, `s3://${bucket}/${prefix}`]) {
       const { accessKeyId, secretAccessKey } = s3.credential;
       const where = ["--endpoint-url", store.endpoint, "--database-url", postgres.url, "--database-schema", schema];
-      return startUploader(["upload", folder.path, `s3://${bucket}/${prefix}`, ...where, "--region", s3.region, ...flags], {
+      return startUploader([...command, ...where, "--region", s3.region, ...flags], {
         AWS_ACCESS_KEY_ID: accessKeyId,
         AWS_SECRET_ACCESS_KEY: secretAccessKey,
         UPLOADER_STATE_DIR: state.path,

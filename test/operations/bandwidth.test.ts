@@ -1,7 +1,12 @@
 /** --bwlimit: one budget for all connections of a process, changed while it runs. */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { Command } from "commander";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { openBandwidth } from "../../src/adapters/bandwidth.ts";
 import { openFolderDestination } from "../../src/adapters/folder.ts";
+import { openFace } from "../../src/cli/face.ts";
+import { addGlobalFlags } from "../../src/cli/flags.ts";
 import type { Bandwidth, Destination, PutHooks, PutJob } from "../../src/core/ports.ts";
 import { runUpload, testContext } from "../support/context.ts";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
@@ -164,5 +169,28 @@ describe("to a folder", () => {
     await Promise.all([put("1.wav", 200 * KiB), put("2.wav", 200 * KiB)]);
     expect(now() - startedMs).toBeGreaterThanOrEqual((1000 * (400 - 52 - 16)) / 1024);
     archive.remove();
+  });
+});
+
+describe("the configuration", () => {
+  it("is read again on SIGHUP, and stays as it was when it cannot be understood", async () => {
+    bandwidth = openBandwidth({ configured: null, now });
+    const folder = temporaryFolder();
+    const path = join(folder.path, "reef.json");
+    const before = process.listenerCount("SIGHUP");
+    writeFileSync(path, '{ "bwlimit": "1M" }');
+    const command = addGlobalFlags(new Command()).parse(["--config", path, "--quiet"], { from: "user" });
+    const face = await openFace(command);
+    expect(face.loaded.config.bwlimit).toBe(KiB * KiB);
+    face.onReload(({ config }) => bandwidth.configure(config.bwlimit));
+    const limits = ["200M", "fast", "10MiB", null].map((bwlimit) => {
+      writeFileSync(path, JSON.stringify({ bwlimit }));
+      process.emit("SIGHUP");
+      return bandwidth.limit;
+    });
+    expect(limits).toEqual([200 * KiB * KiB, 200 * KiB * KiB, 10 * KiB * KiB, null]);
+    face.close();
+    expect(process.listenerCount("SIGHUP")).toBe(before);
+    folder.remove();
   });
 });

@@ -43,6 +43,7 @@ async function verifyLatest(cx = context(), over: Partial<VerifyInput> = {}): Pr
     session,
     concurrency: 8,
     readBackPercent: 0,
+    forget: false,
     onFinding: (finding) => findings.push(finding),
     stopSignal: () => (cx.stopping.aborted ? "SIGINT" : null),
     ...over,
@@ -229,6 +230,27 @@ describe("verify against S3", () => {
     s3.uproot("reef", "C1/many/0.wav");
     const result = await verifyLatest();
     expect(result).toMatchObject({ objects: 1_104, missing: 2, provenByChecksum: 1_102 });
+  });
+
+  it("forgets what the store has refuted, so that the next upload mends it", async () => {
+    await runUpload(context());
+    s3.uproot("reef", "C1/a/1.wav");
+    await overwrite("C1/b/3.wav", noise(300, "other"));
+    expect(await verifyLatest()).toMatchObject({ forgotten: 0 });
+    expect(await runUpload(context())).toMatchObject({ exitCode: 0, filesUploaded: 0, filesSkipped: 4 });
+    expect(await verifyLatest(context(), { forget: true })).toMatchObject({ forgotten: 2, exitCode: 15 });
+    expect(await runUpload(context())).toMatchObject({
+      exitCode: 3,
+      filesUploaded: 1,
+      filesSkipped: 2,
+      filesFailed: 1,
+    });
+    expect(s3.object("reef", "C1/a/1.wav")!.bytes().equals(noise(100, "a/1.wav"))).toBe(true);
+    expect(await db.sql(`select s3_key, error_code from :"schema".file_uploads where status = 'failed'`)).toEqual([
+      { s3_key: "C1/b/3.wav", error_code: "conflict" },
+    ]);
+    expect(await runUpload(context({ onConflict: "replace" }))).toMatchObject({ exitCode: 0, filesUploaded: 1 });
+    expect(await verifyLatest()).toMatchObject({ exitCode: 0, provenByChecksum: 4 });
   });
 
   it("stops when it is told to", async () => {

@@ -121,22 +121,21 @@ export async function runUntil(
   return { killedAt, ended };
 }
 
-/**
- * Kills a child at every boundary that any of them meets, each once, and starts the next; returns how the last one ended,
- * which met nothing new.
- */
-export async function killEverywhere(
-  wires: Wires,
-  start: () => Child,
-  options: { isOfInterest?(boundary: Boundary): boolean; afterKill(boundary: Boundary): Promise<void> },
-): Promise<{ boundaries: Boundary[]; last: Ended }> {
-  const boundaries = new Set<Boundary>();
+/** What has been killed where, from child to child and from chapter to chapter. */
+export interface Walk extends Wires {
+  /** Where a child has died already: no other will there. */
+  readonly boundaries: Set<Boundary>;
+  isOfInterest(boundary: Boundary): boolean;
+  afterKill(boundary: Boundary): Promise<void>;
+}
+
+/** Kills a child at the first boundary where none died yet and starts the next, until one ends by itself. */
+export async function killUntilEnd(walk: Walk, start: () => Child): Promise<Ended> {
   for (;;) {
-    const isNow = (boundary: Boundary): boolean =>
-      !boundaries.has(boundary) && (options.isOfInterest?.(boundary) ?? true);
-    const { killedAt, ended } = await runUntil(wires, start, isNow);
-    if (killedAt === null) return { boundaries: [...boundaries], last: ended };
-    boundaries.add(killedAt);
-    await options.afterKill(killedAt);
+    const isNow = (boundary: Boundary): boolean => !walk.boundaries.has(boundary) && walk.isOfInterest(boundary);
+    const { killedAt, ended } = await runUntil(walk, start, isNow);
+    if (killedAt === null) return ended;
+    walk.boundaries.add(killedAt);
+    await walk.afterKill(killedAt);
   }
 }

@@ -75,7 +75,10 @@ function writeFailure(path: string, error: unknown): unknown {
   if (errno === null) return error;
   const isFull = errno === "ENOSPC" || errno === "EDQUOT";
   return isFull
-    ? new UploaderError("disk_full", `no room for ${path}`, { cause: error, hint: "free some space, or choose another disk" })
+    ? new UploaderError("disk_full", `no room for ${path}`, {
+        cause: error,
+        hint: "free some space, or choose another disk",
+      })
     : new UploaderError("usage", `cannot write ${path} (${errno})`, { cause: error });
 }
 

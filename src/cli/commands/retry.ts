@@ -53,6 +53,8 @@ async function run(argument: string, flags: RetryFlags, command: Command): Promi
     face.onReload((loaded) => bandwidth.configure(loaded.config.bwlimit));
     const to = await app.openDestination(world, concurrency, bandwidth);
     closing.push(() => to.close());
+    const decoding = app.openDecoding(world);
+    closing.push(() => decoding.close());
     await to.check(stopping);
     const summary = await retry(
       await app.openContext(world, {
@@ -61,6 +63,7 @@ async function run(argument: string, flags: RetryFlags, command: Command): Promi
         source: tree,
         concurrency,
         bandwidth,
+        decoding,
         onChange: session.command === "sync" ? "replace" : "fail",
       }),
       {

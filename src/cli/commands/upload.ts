@@ -30,6 +30,9 @@ const shown = [
   "onConflict",
   "onChange",
   "checksum",
+  "decode.enabled",
+  "decode.formats",
+  "decode.profile",
   "s3.region",
   "s3.profile",
   "s3.endpoint",
@@ -114,6 +117,8 @@ async function run(source: string | undefined, destination: string | undefined, 
     face.onReload((loaded) => bandwidth.configure(loaded.config.bwlimit));
     const to = await app.openDestination(world, concurrency, bandwidth);
     closing.push(() => to.close());
+    const decoding = app.openDecoding(world);
+    closing.push(() => decoding.close());
     for (const message of (await to.check(stopping)).notices) {
       emit({ type: "notice", sessionId: null, level: "info", message });
     }
@@ -123,7 +128,15 @@ async function run(source: string | undefined, destination: string | undefined, 
     state ??= await opened();
     const { upload } = await import("../../operations/upload.ts");
     const summary = await upload(
-      await app.openContext(world, { state, destination: to, source: tree, concurrency, bandwidth, onChange: "fail" }),
+      await app.openContext(world, {
+        state,
+        destination: to,
+        source: tree,
+        concurrency,
+        bandwidth,
+        decoding,
+        onChange: "fail",
+      }),
       {
         work: {
           project: config.project ?? "default",

@@ -16,9 +16,10 @@ export function defineVerify(program: Command): void {
     .summary("ask the store again: every object against what we remember")
     .description(
       "Asks the store for every object of a session (and, if files were safe before it, for what else is remembered " +
-        "below its prefix) and compares size, checksum, else ETag. Changes nothing. A folder is read whole anyway.",
+        "below its prefix) and compares size, checksum, else ETag. Changes nothing in the store. A folder is read whole anyway.",
     )
     .option("--read-back <percent>", "read so many percent of the objects whole, chosen by chance", percentage, 0)
+    .option("--forget", "take what is missing or different no longer for safe: the next upload looks again")
     .addHelpText(
       "before",
       `Examples:
@@ -45,7 +46,7 @@ function percentage(text: string): number {
   return value;
 }
 
-async function run(argument: string, flags: { readBack: number }, command: Command): Promise<void> {
+async function run(argument: string, flags: { readBack: number; forget?: boolean }, command: Command): Promise<void> {
   const face = await openFace(command, givenConfigFlags(command));
   const { emit, stopping, dropping } = face;
   const app = await import("../../app.ts");
@@ -67,6 +68,7 @@ async function run(argument: string, flags: { readBack: number }, command: Comma
         session,
         concurrency,
         readBackPercent: flags.readBack,
+        forget: flags.forget === true,
         onFinding: (finding) => report(face, session.id, finding),
         stopSignal: face.stopSignal,
       },
@@ -75,7 +77,7 @@ async function run(argument: string, flags: { readBack: number }, command: Comma
       emit({ type: "notice", sessionId: session.id, level: "info", message });
     }
     if (face.json) face.out(JSON.stringify({ type: "summary", time: new Date().toISOString(), ...result }));
-    else if (!face.quiet || result.exitCode !== 0) face.out(summaryText(result));
+    else if (!face.quiet || result.exitCode !== 0) face.out(summaryText(result, face.configFlag));
     process.exitCode = result.exitCode;
   } finally {
     for (const close of closing.reverse()) await close();
@@ -105,7 +107,7 @@ function remarks(result: Verification): string[] {
   return lines;
 }
 
-function summaryText(result: Verification): string {
+function summaryText(result: Verification, configFlag: string): string {
   const { provenByChecksum, provenByEtag, different, missing, unproven, unknown } = result;
   const bad = different + missing + unknown;
   const head =
@@ -121,5 +123,11 @@ function summaryText(result: Verification): string {
     `  ${count(result.objects)} objects, ${bytes(result.bytes)} asked about in ${duration(result.durationMs)}: ${count(provenByChecksum)} equal by checksum, ${count(provenByEtag)} by ETag, ${count(different)} different, ${count(missing)} missing, ${count(unproven)} unproven${unknown > 0 ? `, ${count(unknown)} that may not be asked about` : ""}`,
   ];
   if (result.readBack > 0) lines.push(`  ${count(result.readBack)} of them were read back whole`);
+  if (result.forgotten > 0) {
+    lines.push(`  ${count(result.forgotten)} are no longer taken for safe: the next upload sends what is missing`);
+  } else if (different + missing > 0) {
+    const again = `uploader verify ${result.sessionId} --forget${configFlag}`;
+    lines.push(`  next: ${again}, then the same upload: it looks again and sends what is missing`);
+  }
   return lines.join("\n");
 }
