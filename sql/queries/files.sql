@@ -36,13 +36,16 @@ select count(*) filter (where verdict = 'safe')::int as safe_files,
 from judged;
 
 -- files_register(session_id, destination_id, paths, keys, sizes, mtimes, expects)
--- New work. A key that is open elsewhere, or registered already, makes no row and is not returned.
-insert into :"schema".file_uploads (session_id, destination_id, local_path, s3_key, file_size, mtime_ns, expect)
-select $1, $2, t.local_path, t.key, t.file_size, t.mtime_ns, t.expect
-from unnest($3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::text[])
-  as t(local_path, key, file_size, mtime_ns, expect)
-on conflict do nothing
-returning s3_key;
+-- New work, and how many rows it made. A key that is open elsewhere, or registered already, makes none.
+with made as (
+  insert into :"schema".file_uploads (session_id, destination_id, local_path, s3_key, file_size, mtime_ns, expect)
+  select $1, $2, t.local_path, t.key, t.file_size, t.mtime_ns, t.expect
+  from unnest($3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::text[])
+    as t(local_path, key, file_size, mtime_ns, expect)
+  on conflict do nothing
+  returning 1
+)
+select count(*)::int as registered from made;
 
 -- files_refuse(session_id, destination_id, paths, keys, sizes, mtimes, codes, messages, permanents)
 -- Files that cannot be sent at all: a row that says why. An older refusal is brought up to date.

@@ -144,23 +144,23 @@ export function fileMethods(run: Run): FileMethods {
 
     async register(sessionId, destinationId, files, expect) {
       if (files.length === 0) return { registered: 0, busy: [] };
-      const made = await run<{ s3_key: string }>("files_register", {
+      const [made] = await run<{ registered: number }>("files_register", {
         sessionId,
         destinationId,
         ...columns(files),
         expects: textArray(files.map(() => expect)),
       });
-      if (made.length === files.length) return { registered: made.length, busy: [] };
-      const done = new Set(made.map((row) => row.s3_key));
-      const left = new Map(files.filter((file) => !done.has(file.key)).map((file) => [file.key, file]));
+      const { registered } = made!;
+      if (registered === files.length) return { registered, busy: [] };
+      const byKey = new Map(files.map((file) => [file.key, file]));
       const holders = await run<{ s3_key: string; session_id: number }>("files_holders", {
         destinationId,
-        keys: textArray([...left.keys()]),
+        keys: textArray([...byKey.keys()]),
         sessionId,
       });
       return {
-        registered: made.length,
-        busy: holders.map((row) => ({ file: left.get(row.s3_key)!, sessionId: row.session_id })),
+        registered,
+        busy: holders.map((row) => ({ file: byKey.get(row.s3_key)!, sessionId: row.session_id })),
       };
     },
 

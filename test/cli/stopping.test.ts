@@ -13,7 +13,7 @@ beforeAll(async () => {
   place = await openWorkplace();
   card = place.tree("card", thirty);
 });
-afterAll(() => place.close());
+afterAll(() => place?.close());
 beforeEach(() => place.s3.faults.clear());
 
 interface HangOptions extends RunOptions {

@@ -101,7 +101,8 @@ function walker(seed: number) {
   const session = () => random.oneOf(state.sessions);
   const crew = () => random.oneOf(state.workers);
 
-  const commands: Record<string, () => Command | null> = {
+  /** Each draws its parameters first, so that a walk is the same whatever happens on it. */
+  const commands: Record<string, () => Command | null | undefined> = {
     open: () => {
       const [n, pid, newSession] = [random.below(2), 1 + random.below(4), random.flip(0.2)];
       return {
@@ -163,7 +164,7 @@ function walker(seed: number) {
       const one = held[at];
       const move = random.oneOf(["settle", "settle", "skip", "postpone", "revise", "release", "give_up"] as const)!;
       const permanent = random.flip();
-      return one ? {
+      return one && {
         moves: [move],
         run: async () => {
           held.splice(at, 1);
@@ -173,57 +174,57 @@ function walker(seed: number) {
           const stayed = await db.store.settle(one.worker, [ending]);
           expect(stayed.length === 0, `${move} moved`).toBe(model.end(state, one, move, { request, permanent }));
         },
-      } : null;
+      };
     },
     "tell again": () => {
       const again = random.oneOf(told);
-      return again ? {
+      return again && {
         moves: ["settle"],
         run: async () => {
           const stayed = await db.store.settle(again.held.worker, [again.ending]);
           expect(stayed.length === 0).toBe(model.end(state, again.held, "settle", { ...again, permanent: false }));
         },
-      } : null;
+      };
     },
     lapse: () => {
       const one = crew();
-      return one ? {
+      return one && {
         moves: [],
         run: async () => {
           await db.sql(`update :"schema".workers set lease_until = now() - interval '1 s' where id = $1`, [one.id]);
           one.lapsed = true;
         },
-      } : null;
+      };
     },
     heartbeat: () => {
       const one = crew();
-      return one ? {
+      return one && {
         moves: [],
         run: async () => {
           expect(await db.store.renewLease(one.id, 1)).toBe(!one.ended);
           if (!one.ended) one.lapsed = false;
         },
-      } : null;
+      };
     },
     rescue: () => {
       const at = session();
-      return at ? {
+      return at && {
         moves: ["rescue"],
         run: async () => {
           await db.store.rescue(at.id, worker(9));
           model.rescue(state, at.id);
         },
-      } : null;
+      };
     },
     leave: () => {
       const one = crew();
-      return one ? {
+      return one && {
         moves: [],
         run: async () => {
           await db.store.endWorker(one.id, "done");
           one.ended = true;
         },
-      } : null;
+      };
     },
     requeue: () => {
       const [at, includePermanent] = [session(), random.flip()];
@@ -237,13 +238,13 @@ function walker(seed: number) {
     },
     condemn: () => {
       const at = session();
-      return at ? {
+      return at && {
         moves: ["condemn"],
         run: async () => {
           await db.store.condemn(at.id);
           for (const file of state.files) if (file.session === at.id && file.status === "failed") file.permanent = true;
         },
-      } : null;
+      };
     },
     renew: () => {
       const [at, key, size] = [session(), random.oneOf(keys)!, 10 + random.below(3)];
@@ -270,7 +271,7 @@ function walker(seed: number) {
     },
     "release others": () => {
       const one = crew();
-      return one ? {
+      return one && {
         moves: ["release"],
         run: async () => {
           await db.store.releaseOthers(one.id, new Set());
@@ -278,7 +279,7 @@ function walker(seed: number) {
             if (file.status === "uploading" && file.worker === one.id) Object.assign(file, { status: "pending", worker: null });
           }
         },
-      } : null;
+      };
     },
     scanned: () => {
       const [at, finished] = [session(), random.flip(0.8)];
@@ -293,21 +294,21 @@ function walker(seed: number) {
     close: () => {
       const one = crew();
       const at = state.sessions.find(({ id }) => id === one?.session);
-      return one && at ? {
+      return one && at && {
         moves: [],
         run: async () => expect(await db.store.closeSession(at.id, one.id)).toBe(model.close(state, at, one.id)),
-      } : null;
+      };
     },
     fail: () => {
       const [one, isFault] = [crew(), random.flip()];
       const at = state.sessions.find(({ id }) => id === one?.session);
-      return one && at ? {
+      return one && at && {
         moves: [],
         run: async () => {
           await db.store.failSession(at.id, one.id, isFault ? { code: "disk_full", message: "full" } : null);
           model.fail(state, at, one.id, isFault);
         },
-      } : null;
+      };
     },
     "time passes": () => ({
       moves: [],

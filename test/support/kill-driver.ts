@@ -16,11 +16,14 @@ export interface Ended {
   output: string;
 }
 
+/** One object of `--json`. */
+export type Line = Record<string, unknown> & { type: string };
+
 export interface Child {
   readonly process: ChildProcess;
   readonly ended: Promise<Ended>;
-  /** Resolves with the first line on stdout that has this type. */
-  said(type: string): Promise<Record<string, unknown>>;
+  /** Resolves with the first line on stdout, past or to come, of which this is true. */
+  said(what: (line: Line) => boolean): Promise<Line>;
   /** -9; resolves when it is gone. */
   kill(): Promise<void>;
 }
@@ -39,17 +42,17 @@ export function startUploader(args: readonly string[], env: NodeJS.ProcessEnv): 
   children.add(child);
   let output = "";
   let partial = "";
-  const lines: Record<string, unknown>[] = [];
-  let listeners: { type: string; resolve(line: Record<string, unknown>): void }[] = [];
+  const lines: Line[] = [];
+  let listeners: { what(line: Line): boolean; resolve(line: Line): void }[] = [];
   child.stdout.on("data", (chunk: Buffer) => {
     output += chunk;
     const whole = `${partial}${chunk}`.split("\n");
     partial = whole.pop() ?? "";
     for (const text of whole) {
-      const line = JSON.parse(text) as Record<string, unknown>;
+      const line = JSON.parse(text) as Line;
       lines.push(line);
-      for (const each of listeners) if (each.type === line.type) each.resolve(line);
-      listeners = listeners.filter((each) => each.type !== line.type);
+      for (const each of listeners.filter(({ what }) => what(line))) each.resolve(line);
+      listeners = listeners.filter(({ what }) => !what(line));
     }
   });
   child.stderr.on("data", (chunk: Buffer) => {
@@ -63,9 +66,9 @@ export function startUploader(args: readonly string[], env: NodeJS.ProcessEnv): 
   return {
     process: child,
     ended,
-    said: (type) => {
-      const line = lines.find((each) => each.type === type);
-      return line ? Promise.resolve(line) : new Promise((resolve) => listeners.push({ type, resolve }));
+    said: (what) => {
+      const line = lines.find(what);
+      return line ? Promise.resolve(line) : new Promise((resolve) => listeners.push({ what, resolve }));
     },
     async kill() {
       child.kill("SIGKILL");
