@@ -29,6 +29,9 @@ export async function oneFileRow(row, { program, pairs }) {
   const tree = treeOf("one", 1);
   const state = join(workplace, "state-one");
   const { lock } = openStateDirectory(state);
+  // Initialised by this build: an older one's tables may differ.
+  await stopServer(lock);
+  rmSync(state, { recursive: true });
   let run = 0;
   const once = () => {
     const to = join(workplace, "one-file", String(run++));

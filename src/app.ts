@@ -40,7 +40,7 @@ export async function openConnection({ config, emit, stopping }: World): Promise
     address: address.connect,
     description: address.description,
     maxConnections: 4,
-    now: Date.now,
+    now: () => performance.now(),
     random: Math.random,
     signal: stopping,
     onOutage(lost, error) {
@@ -91,7 +91,20 @@ async function replay(state: OpenedState, { config, emit }: World): Promise<void
   const directory = stateDirectoryOf(config);
   if (!existsSync(journalFolder(directory))) return;
   const { store, isAlive } = state;
-  const count = await replayJournals(directory, await store.installation(), isAlive, (memo) => applyMemo(store, memo));
+  const onBad = (path: string, error: UploaderError): void =>
+    emit({
+      type: "notice",
+      sessionId: null,
+      level: "info",
+      message: `a journal of an earlier run could not be brought in (${error.message}); it is kept as ${path}`,
+    });
+  const count = await replayJournals(
+    directory,
+    await store.installation(),
+    isAlive,
+    (memo) => applyMemo(store, memo),
+    onBad,
+  );
   if (count === 0) return;
   const message = `${count} results of an earlier run, kept while the database was away, are in it now`;
   emit({ type: "notice", sessionId: null, level: "info", message });

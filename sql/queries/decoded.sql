@@ -2,7 +2,7 @@
 
 -- files_derive(source_id, worker_id, keys, sizes)
 -- New rows for files made of a row, in the hands of the worker that made them (pending when its lease lapsed). One that
--- stands there already is brought up to date by the move renew; `taken`: another source file has this key.
+-- stands there already (`standing`) is brought up to date by the move renew; `taken`: another file has this key.
 with source as (
   select f.* from :"schema".file_uploads f where f.id = $1
 ), made as (
@@ -41,7 +41,8 @@ with source as (
   returning id, local_path, s3_key, file_size, mtime_ns, status, expect, derived_from
 )
 select m.key, r.id, r.local_path, r.file_size, r.mtime_ns::text, r.expect, r.derived_from,
-  coalesce(r.status = 'uploading', false) as claimed, coalesce(s.taken, false) as taken
+  coalesce(r.status = 'uploading', false) as claimed, s.id is not null as standing,
+  coalesce(s.taken, false) as taken
 from made m
 left join registered r on r.s3_key = m.key
 left join standing s on s.s3_key = m.key;

@@ -69,7 +69,7 @@ where f.destination_id = $1 and f.s3_key = any ($2::text[]) and f.status in ('pe
 -- files_renew(session_id, destination_id, paths, keys, sizes, mtimes)
 -- Move renew, and new size and mtime for rows that still wait: the file is not what this row registered.
 update :"schema".file_uploads f
-set status = 'pending', worker_id = null, uploaded_at = null, permanent = false, reason = null, attempts = 0,
+set status = 'pending', worker_id = null, uploaded_at = null, permanent = false, reason = null, attempts = 0, looks = 0,
     error_code = null, error_message = null, next_attempt_at = now(), local_path = t.local_path,
     file_size = t.file_size, mtime_ns = t.mtime_ns,
     expect = case when o.key is null then 'absent' else 'known' end
@@ -99,24 +99,25 @@ from due
 where f.id = due.id
 returning f.id, f.local_path, f.s3_key, f.file_size, f.mtime_ns::text, f.attempts, f.expect, f.looks, f.derived_from;
 
--- files_settle(ids, sizes, mtimes, algorithms, types, checksums, etags, versions, proofs, ours, request_ids, durations)
--- Move settle. What the store holds is remembered whatever became of the row; the row moves only if it registered
+-- files_settle(ids, sizes, mtimes, algorithms, types, checksums, etags, versions, proofs, ours, request_ids, durations, age_ms)
+-- Move settle, as of age_ms ago: a journal may come in after newer facts, and those stand. What the store holds is remembered whatever became of the row; the row moves only if it registered
 -- exactly these bytes.
 with done as (
-  select * from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[],
+  select distinct on (id) * from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[],
     $8::text[], $9::text[], $10::boolean[], $11::text[], $12::int[])
     as t(id, file_size, mtime_ns, algorithm, type, checksum, etag, version_id, proof, ours, request_id, duration_ms)
 ), remembered as (
   insert into :"schema".objects as o (destination_id, key, size_bytes, mtime_ns, checksum_algorithm, checksum_type,
-    checksum, etag, version_id, proof, ours)
+    checksum, etag, version_id, proof, ours, confirmed_at)
   select f.destination_id, f.s3_key, d.file_size, d.mtime_ns, d.algorithm, d.type, d.checksum, d.etag, d.version_id,
-    d.proof, d.ours
+    d.proof, d.ours, now() - make_interval(secs => $13 / 1000.0)
   from done d join :"schema".file_uploads f on f.id = d.id
   on conflict (destination_id, key) do update
   set size_bytes = excluded.size_bytes, mtime_ns = excluded.mtime_ns, checksum_algorithm = excluded.checksum_algorithm,
       checksum_type = excluded.checksum_type, checksum = excluded.checksum, etag = excluded.etag,
       version_id = excluded.version_id, proof = excluded.proof, ours = excluded.ours or o.ours,
-      confirmed_at = now()
+      confirmed_at = excluded.confirmed_at
+  where o.confirmed_at <= excluded.confirmed_at
 )
 update :"schema".file_uploads f
 set status = 'uploaded', worker_id = null, uploaded_at = now(), last_attempt_at = now(), permanent = false,
@@ -240,7 +241,7 @@ returning f.id;
 -- files_requeue(session_id, include_permanent)
 -- Move requeue. A key that another session has open stays failed.
 update :"schema".file_uploads f
-set status = 'pending', permanent = false, attempts = 0, worker_deaths = 0, next_attempt_at = now(),
+set status = 'pending', permanent = false, attempts = 0, looks = 0, worker_deaths = 0, next_attempt_at = now(),
     expect = case when o.key is null then 'absent' else 'known' end
 from :"schema".file_uploads self
 left join :"schema".objects o on o.destination_id = self.destination_id and o.key = self.s3_key
@@ -251,6 +252,24 @@ where self.session_id = $1 and self.status = 'failed' and f.id = self.id and f.s
     where other.destination_id = f.destination_id and other.s3_key = f.s3_key
       and other.status in ('pending', 'uploading'))
 returning f.id;
+
+-- files_rested(session_id)
+-- A new run looks afresh at files that were still changing when the last one gave them up.
+update :"schema".file_uploads f
+set looks = 0, next_attempt_at = now()
+where f.session_id = $1 and f.status = 'pending' and f.looks > 0
+returning f.id;
+
+-- files_displace(destination_id, keys, session_id)
+-- Move displace: keys that sessions hold open on which nobody works any more.
+update :"schema".file_uploads f
+set status = 'skipped', reason = 'superseded', worker_id = null
+where f.destination_id = $1 and f.s3_key = any ($2::text[]) and f.session_id <> $3
+  and f.status in ('pending', 'uploading')
+  and not exists (
+    select from :"schema".workers w
+    where w.session_id = f.session_id and w.ended_at is null and w.lease_until > now())
+returning f.s3_key;
 
 -- files_supersede(project_id, destination_id, source, prefix, session_id)
 -- Move supersede: what earlier sessions of this work left failed is taken afresh by session_id.

@@ -13,16 +13,27 @@ left join :"schema".multipart_parts p using (upload_id)
 where u.file_id = $1 and u.status = 'open'
 order by p.part_number;
 
--- uploads_begin(upload_id, file_id, key, part_size_bytes, size_bytes, mtime_ns, checksum_algorithm)
--- An older upload of the same file is done with: it is for `gc` to abort.
+-- uploads_begin(upload_id, file_id, key, part_size_bytes, size_bytes, mtime_ns, checksum_algorithm, age_ms)
+-- An older upload of the same file is done with: it is for `gc` to abort. Of one begun age_ms ago (from a journal) a newer
+-- one may be open: then this one is done with.
 with older as (
   update :"schema".multipart_uploads set status = 'aborted', ended_at = now()
   where file_id = $2 and status = 'open' and upload_id <> $1
+    and created_at <= now() - make_interval(secs => $8 / 1000.0)
   returning upload_id
 )
 insert into :"schema".multipart_uploads
-  (upload_id, file_id, destination_id, key, part_size_bytes, size_bytes, mtime_ns, checksum_algorithm)
-select $1, f.id, f.destination_id, $3, $4, $5, $6, $7 from :"schema".file_uploads f
+  (upload_id, file_id, destination_id, key, part_size_bytes, size_bytes, mtime_ns, checksum_algorithm, created_at, status,
+   ended_at)
+select $1, f.id, f.destination_id, $3, $4, $5, $6, $7, now() - make_interval(secs => $8 / 1000.0),
+  case when n.newer then 'aborted' else 'open' end, case when n.newer then now() end
+from :"schema".file_uploads f
+cross join lateral (
+  select exists (
+    select from :"schema".multipart_uploads u
+    where u.file_id = f.id and u.status = 'open' and u.upload_id <> $1
+      and u.created_at > now() - make_interval(secs => $8 / 1000.0)) as newer
+) n
 where f.id = $2 and (select count(*) from older) >= 0 -- runs `older` first: one open upload a file
 on conflict (upload_id) do nothing;
 

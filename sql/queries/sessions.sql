@@ -19,7 +19,7 @@ select id from :"schema".destinations where identity = $1;
 
 -- sessions_newest(project_id, destination_id, source, prefix)
 -- The newest session of this work, locked. Only that one is ever resumed.
-select id, status in ('in_progress', 'interrupted', 'failed') as unfinished
+select id, status in ('in_progress', 'interrupted', 'failed') or files_pending + files_uploading > 0 as unfinished
 from :"schema".sync_sessions
 where project_id = $1 and destination_id = $2 and source = $3 and prefix = $4
 order by id desc limit 1
@@ -37,7 +37,8 @@ select id, status from :"schema".sync_sessions where id = $1 for update;
 -- Move resume. The scan starts again, so its end is unknown.
 update :"schema".sync_sessions
 set status = 'in_progress', error_code = null, error_message = null, completed_at = null, scan_finished_at = null
-where id = $1 and status in ('in_progress', 'interrupted', 'failed')
+where id = $1
+  and (status in ('in_progress', 'interrupted', 'failed') or files_pending + files_uploading > 0)
 returning id;
 
 -- sessions_resume_work(session_id, reopen)
@@ -59,9 +60,9 @@ set files_safe = case when $4 then $2 else greatest(files_safe, $2) end,
 where id = $1
 returning id;
 
--- sessions_close(session_id, worker_id)
--- Moves complete, complete_with_errors and interrupt, decided by the session's files.
--- The last worker to leave closes; an earlier one only when nothing is left to do.
+-- sessions_close(session_id)
+-- Moves complete, complete_with_errors and interrupt, decided by the session's files. Only the last worker to leave
+-- closes: each ends its own row first, so of two that leave at once the later one sees no other.
 update :"schema".sync_sessions s
 set status = case
       when s.files_pending + s.files_uploading > 0 or s.scan_finished_at is null then 'interrupted'
@@ -70,21 +71,20 @@ set status = case
     completed_at = case
       when s.files_pending + s.files_uploading = 0 and s.scan_finished_at is not null then now() end
 where s.id = $1 and s.status = 'in_progress'
-  and ((s.files_pending + s.files_uploading = 0 and s.scan_finished_at is not null)
-    or not exists (
-      select from :"schema".workers w
-      where w.session_id = s.id and w.id <> $2 and w.ended_at is null and w.lease_until > now()))
+  and not exists (
+    select from :"schema".workers w
+    where w.session_id = s.id and w.ended_at is null and w.lease_until > now())
 returning status;
 
--- sessions_fail(session_id, worker_id, error_code, error_message)
+-- sessions_fail(session_id, error_code, error_message)
 -- Move fail, or interrupt when error_code is null; not while somebody else still works on it.
 update :"schema".sync_sessions s
-set status = case when $3::text is null then 'interrupted' else 'failed' end,
-    error_code = $3::text, error_message = $4::text
+set status = case when $2::text is null then 'interrupted' else 'failed' end,
+    error_code = $2::text, error_message = $3::text
 where s.id = $1 and s.status = 'in_progress'
   and not exists (
     select from :"schema".workers w
-    where w.session_id = s.id and w.id <> $2 and w.ended_at is null and w.lease_until > now())
+    where w.session_id = s.id and w.ended_at is null and w.lease_until > now())
 returning status;
 
 -- sessions_get(session_id)

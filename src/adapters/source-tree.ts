@@ -1,4 +1,5 @@
 import { accessSync, constants, realpathSync, statSync } from "node:fs";
+import { lstat } from "node:fs/promises";
 import { basename, dirname, join, relative } from "node:path";
 import { UploaderError } from "../core/errors.ts";
 import { isNeverSent } from "../core/file-kinds.ts";
@@ -68,7 +69,19 @@ export function openSourceTree(options: SourceTreeOptions): SourceTree {
     if (batch.files.length + batch.oddities.length + batch.excludedFiles > 0) yield batch;
   }
 
-  return { root, scan };
+  const first = rootStats(root).dev;
+  const statsOf = async (path: string) => lstat(join(root, path), { bigint: true }).catch(() => null);
+  async function look(path: string): Promise<{ sizeBytes: number; mtimeNs: bigint } | null> {
+    let stats = await statsOf(path);
+    if (stats === null) {
+      if (rootStats(root).dev !== first) throw lostRoot(root);
+      // The root is there: was it so when the file was looked for?
+      stats = await statsOf(path);
+    }
+    return stats === null ? null : { sizeBytes: Number(stats.size), mtimeNs: stats.mtimeNs };
+  }
+
+  return { root, scan, look };
 }
 
 const emptyBatch = (): ScanBatch => ({ files: [], oddities: [], excludedFiles: 0 });

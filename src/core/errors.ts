@@ -57,6 +57,7 @@ export const errorCodes = {
   database_foreign: { exit: 13, http: 503, retry: "stop" },
   database_busy: { exit: 13, http: 503, retry: "again" },
 
+  settings_refused: { exit: 2, http: 502, retry: "stop" },
   bucket_missing: { exit: 14, http: 502, retry: "stop" },
   bucket_region: { exit: 14, http: 502, retry: "stop" },
   store_unreachable: { exit: 14, http: 503, retry: "stop" },

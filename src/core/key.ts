@@ -1,4 +1,5 @@
 import { isUtf8 } from "node:buffer";
+import { createHash } from "node:crypto";
 
 /** S3's limit for a whole key, prefix included, in bytes of UTF-8. */
 export const maxKeyBytes = 1024;
@@ -23,6 +24,15 @@ export function keyProblem(key: string): string | null {
 /** `prefix/key` with exactly one slash between segments of the prefix, whatever the user typed around them. */
 export function joinKey(prefix: string, key: string): string {
   return [...prefix.split("/").filter((segment) => segment !== ""), key].join("/");
+}
+
+/**
+ * The key of a row for a file that has no possible key: itself, or, when it is too long for an index, its beginning and
+ * its hash, so that two such files never share a row.
+ */
+export function refusalKey(key: string): string {
+  if (Buffer.byteLength(key) <= maxKeyBytes) return key;
+  return `${Buffer.from(key).subarray(0, 900).toString("utf8")}…${createHash("sha256").update(key).digest("hex")}`;
 }
 
 /** UTF-16 puts surrogates (U+10000 and above) before U+E000; UTF-8 puts them last. */

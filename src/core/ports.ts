@@ -88,7 +88,8 @@ export interface StoredPart {
 /** Where a destination remembers parts, so that any process can continue a file after a crash. */
 export interface UploadMemory {
   find(fileId: number): Promise<OpenUpload | null>;
-  begin(fileId: number, upload: Omit<OpenUpload, "parts">): Promise<void>;
+  /** `ageMs` ago, when it was journaled meanwhile: a newer upload of the file stands. */
+  begin(fileId: number, upload: Omit<OpenUpload, "parts">, ageMs?: number): Promise<void>;
   part(uploadId: string, part: StoredPart): Promise<void>;
   end(uploadId: string, state: "completed" | "aborted"): Promise<void>;
 }
@@ -235,4 +236,9 @@ export interface SourceTree {
   readonly root: string;
   /** The truth about the tree, batch by batch, in ascending key order as far as NFC allows. */
   scan(signal: AbortSignal): AsyncIterable<ScanBatch>;
+  /**
+   * One file as it is now; null when it is gone. Throws `source_missing` when the root itself is gone or is another
+   * file system by now: a card that was pulled must not look like files that were deleted.
+   */
+  look(path: string): Promise<{ sizeBytes: number; mtimeNs: bigint } | null>;
 }

@@ -28,6 +28,11 @@ export const fileMoves = {
   requeue: { from: ["failed"], to: "pending", why: "`retry`; attempts start again" },
   renew: { from: ["uploaded", "failed", "skipped"], to: "pending", why: "the file differs from what this row settled" },
   supersede: { from: ["failed"], to: "skipped", why: "a later session takes the file afresh" },
+  displace: {
+    from: ["pending", "uploading"],
+    to: "skipped",
+    why: "another session wants the key, and nobody works on this one any more",
+  },
   abandon: { from: ["pending", "failed"], to: "skipped", why: "`--new-session` leaves the unfinished one behind" },
   condemn: { from: ["failed"], to: "failed", why: "`retry` used up its last round: permanent" },
 } as const satisfies Record<string, Move<FileStatus>>;

@@ -182,8 +182,8 @@ export interface NextDue {
 
 /** What a run must remember, as data: it goes to the database, or while that is away into the journal. */
 export type Memo =
-  | { call: "settle"; workerId: number; endings: Ending[] }
-  | { call: "begin"; fileId: number; upload: Omit<OpenUpload, "parts"> }
+  | { call: "settle"; workerId: number; endings: Ending[]; atMs: number }
+  | { call: "begin"; fileId: number; upload: Omit<OpenUpload, "parts">; atMs: number }
   | { call: "part"; uploadId: string; part: StoredPart }
   | { call: "end"; uploadId: string; state: "completed" | "aborted" };
 
@@ -212,8 +212,8 @@ export interface Store extends Inquiries, DecodingMemory {
   rememberConfig(sessionId: number, config: unknown): Promise<void>;
   scanned(sessionId: number, filesSafe: number, bytesSafe: number, finished: boolean): Promise<void>;
   /** null: somebody else still works on the session. */
-  closeSession(sessionId: number, workerId: number): Promise<SessionStatus | null>;
-  failSession(sessionId: number, workerId: number, error: { code: string; message: string } | null): Promise<void>;
+  closeSession(sessionId: number): Promise<SessionStatus | null>;
+  failSession(sessionId: number, error: { code: string; message: string } | null): Promise<void>;
   session(sessionId: number): Promise<SessionRow | null>;
   latestSession(project: string): Promise<number | null>;
   sessions(project: string | null, max: number): Promise<SessionRow[]>;
@@ -240,8 +240,8 @@ export interface Store extends Inquiries, DecodingMemory {
   refuse(sessionId: number, destinationId: number, files: readonly Refusal[]): Promise<void>;
   renew(sessionId: number, destinationId: number, files: readonly Candidate[]): Promise<number>;
   claim(sessionId: number, workerId: number, afterId: number, max: number, maxLooks: number): Promise<ClaimedFile[]>;
-  /** Moves many rows; returns the files whose row did not move, which is news. */
-  settle(workerId: number, endings: readonly Ending[]): Promise<ClaimedFile[]>;
+  /** Moves many rows, as what happened `ageMs` ago: newer facts stand. Returns the files whose row did not move, which is news. */
+  settle(workerId: number, endings: readonly Ending[], ageMs?: number): Promise<ClaimedFile[]>;
   /** All of the worker's files that are not in `keep`. */
   releaseOthers(workerId: number, keep: ReadonlySet<number>): Promise<number>;
   requeue(sessionId: number, includePermanent: boolean): Promise<number>;

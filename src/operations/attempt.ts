@@ -33,7 +33,7 @@ export async function attempt(cx: Context, tools: AttemptTools, file: ClaimedFil
     return ending;
   } catch (error) {
     if (tools.hooks.signal.aborted) return { move: "release", file };
-    const ours = asUploaderError(error);
+    const ours = await told(cx, file, asUploaderError(error));
     if (ours.retry === "stop") throw ours;
     const ended = {
       file,
@@ -47,6 +47,18 @@ export async function attempt(cx: Context, tools: AttemptTools, file: ClaimedFil
     const delayMs = backoffMs(fileBackoff, file.attempts + 1, cx.random(), ours.retryAfterMs);
     return { move: "postpone", ...ended, delayMs };
   }
+}
+
+/**
+ * A second look at the source. Throws what is about all files: a card that was pulled is not as many files that were
+ * deleted. One that is back already was only away for a moment.
+ */
+async function told(cx: Context, file: ClaimedFile, error: UploaderError): Promise<UploaderError> {
+  if (!error.code.startsWith("file_") || file.derivedFrom !== null) return error;
+  const now = await cx.source.look(file.path);
+  return error.code === "file_gone" && now
+    ? new UploaderError("file_unreadable", error.message, { cause: error })
+    : error;
 }
 
 async function decide(cx: Context, tools: AttemptTools, file: ClaimedFile, elapsed: () => number): Promise<Ending> {
@@ -77,6 +89,7 @@ async function decide(cx: Context, tools: AttemptTools, file: ClaimedFile, elaps
     const verdict =
       known.sizeBytes === file.sizeBytes ? await cx.destination.compare(body, known, signal) : "different";
     if (verdict === "equal") return unchanged(file, known, "unchanged");
+    if (verdict === "unknown") return unproven(cx, file);
     if (!known.ours && cx.policy.onConflict !== "replace") return conflict(cx, file, elapsed);
     if (known.ours && cx.policy.onChange === "fail") {
       throw new UploaderError(
@@ -149,11 +162,26 @@ async function settleFound(
 ): Promise<Ending | null> {
   if (found.sizeBytes === file.sizeBytes) {
     if (cx.policy.existing === "size") return alreadyThere(file, { ...found, proof: "size_trusted" });
-    if ((await cx.destination.compare(body, found, signal)) === "equal") {
+    const verdict = await cx.destination.compare(body, found, signal);
+    if (verdict === "equal") {
       return alreadyThere(file, { ...found, proof: found.checksum === null ? "etag_md5" : "checksum_head" });
     }
+    if (verdict === "unknown" && cx.policy.onConflict !== "replace") return unproven(cx, file);
   }
   return cx.policy.onConflict === "replace" ? null : conflict(cx, file, elapsed);
+}
+
+/** Nothing to compare with, or the file moved while it was compared: which of the two, a look at the file tells. */
+async function unproven(cx: Context, file: ClaimedFile): Promise<Ending> {
+  const now = await cx.source.look(file.path);
+  if (now && (now.sizeBytes !== file.sizeBytes || now.mtimeNs !== file.mtimeNs)) {
+    return { move: "revise", file, ...now, reason: "settling", delayMs: cx.policy.settleSeconds * 1000 };
+  }
+  throw new UploaderError(
+    "unconfirmed",
+    `the store holds ${file.sizeBytes} bytes under ${file.key} and nothing to compare their content by`,
+    { hint: "--existing size trusts the size; --on-conflict replace sends the file again" },
+  );
 }
 
 const alreadyThere = (file: ClaimedFile, object: FoundObject & Pick<ObjectFact, "proof">): Ending => ({

@@ -50,26 +50,29 @@ export function createDeriver(cx: Context, sessionId: number, workerId: () => nu
     throw new UploaderError("internal", "a file made of a recording was met, and nothing is there to make it");
   };
   const pathOf = (file: ClaimedFile): string => join(cx.source.root, file.path);
+  const hasRecording = (path: string): Promise<boolean> => decodingOf().isRecording(join(cx.source.root, path));
   const sessionPrefix = async (): Promise<string> => (await cx.store.session(sessionId))?.prefix ?? "";
 
   const register = async (file: ClaimedFile, recording: MadeRecording): Promise<ClaimedFile[]> => {
     prefix ??= sessionPrefix();
     const session = await prefix;
-    const files = (wholeName: boolean) =>
-      recording.files.map(({ format, body }) => ({
-        key: derivedKey(file.key, session, format, wholeName),
+    const attempt = (hasWholeName: boolean) => {
+      const files = recording.files.map(({ format, body }) => ({
+        key: derivedKey(file.key, session, format, hasWholeName),
         sizeBytes: body.sizeBytes,
       }));
-    const impossible = files(false)
-      .map(({ key }) => keyProblem(key))
-      .find((problem) => problem !== null);
-    if (impossible)
-      throw new UploaderError("key_impossible", `${file.path}: what is made of it has no key: ${impossible}`);
-    const first = await cx.store.derive(file.id, workerId(), files(false));
-    if (first.taken.length === 0) return first.claimed;
-    const taken = new Set(first.taken.map(formatOf));
-    const again = files(true).filter(({ key }) => taken.has(formatOf(key)));
-    return [...first.claimed, ...(await cx.store.derive(file.id, workerId(), again)).claimed];
+      for (const { key } of files) {
+        const problem = keyProblem(key);
+        if (problem !== null) throw impossible(file, problem);
+      }
+      return cx.store.derive(file.id, workerId(), files);
+    };
+    // `000.txt` beside `000`: which of them comes first must not decide who gets the shorter key.
+    const isTwin = withoutExtension(file.path) !== file.path && (await hasRecording(withoutExtension(file.path)));
+    let { claimed: mine, taken } = await attempt(isTwin);
+    if (taken.length > 0 && !isTwin) ({ claimed: mine, taken } = await attempt(true));
+    if (taken.length > 0) throw impossible(file, `${taken[0]} is made of another recording`);
+    return mine;
   };
 
   const failed = async (file: ClaimedFile, settings: string, error: UploaderError): Promise<void> => {
@@ -136,15 +139,18 @@ function formatOf(key: string): DecodedFormat {
   return decodedFormats.find((format) => format === extensionOf(key)) ?? "json";
 }
 
+const impossible = (file: ClaimedFile, why: string): UploaderError =>
+  new UploaderError("key_impossible", `${file.path}: what is made of it has no key: ${why}`);
+
+/** `.wav` alone is a name. */
+const withoutExtension = (path: string): string => path.replace(/(?<=[^/])\.[^./]*$/, "");
+
 /**
  * `<prefix>/decode/<relative folder>/<stem>_decoded.<format>`. Where two recordings of a folder have one stem (`000`,
- * `000.txt`), the later one keeps its whole name.
+ * `000.txt`), the one with an extension keeps it.
  */
-export function derivedKey(key: string, prefix: string, format: DecodedFormat, wholeName = false): string {
+export function derivedKey(key: string, prefix: string, format: DecodedFormat, hasWholeName = false): string {
   const base = joinKey(prefix, "");
-  const relative = base !== "" && key.startsWith(base) ? key.slice(base.length) : key;
-  const slash = relative.lastIndexOf("/") + 1;
-  const name = relative.slice(slash);
-  const stem = wholeName ? name : name.replace(/(?!^)\.[^.]*$/, "");
-  return joinKey(prefix, `decode/${relative.slice(0, slash)}${stem}_decoded.${format}`);
+  const relative = key.startsWith(base) ? key.slice(base.length) : key;
+  return joinKey(prefix, `decode/${hasWholeName ? relative : withoutExtension(relative)}_decoded.${format}`);
 }

@@ -3,7 +3,7 @@
  * to do, when it is told to stop, or with the cause that stops every file.
  */
 import { asUploaderError, type UploaderError } from "../core/errors.ts";
-import type { ClaimedFile } from "../core/store.ts";
+import type { ClaimedFile, Ending } from "../core/store.ts";
 import { attempt } from "./attempt.ts";
 import type { Context } from "./context.ts";
 import { createDeriver } from "./derive.ts";
@@ -39,7 +39,6 @@ const idleMs = 2_000;
 
 export async function drain(cx: Context, input: DrainInput): Promise<DrainResult> {
   const { sessionId, lease } = input;
-  const gate = createGate(cx, sessionId);
   const recorder = createRecorder(cx, sessionId);
   const settler = createSettler(cx, sessionId, lease, recorder);
   const ready: ClaimedFile[] = [];
@@ -53,6 +52,7 @@ export async function drain(cx: Context, input: DrainInput): Promise<DrainResult
   const failed = new AbortController();
   const stopping = AbortSignal.any([cx.stopping, failed.signal]);
   const dropping = AbortSignal.any([cx.dropping, failed.signal]);
+  const gate = createGate(cx, sessionId, stopping);
 
   const hooks = { signal: dropping, uploads: recorder.uploads, onBytes: input.onBytes };
   const deriver = createDeriver(cx, sessionId, () => lease.workerId);
@@ -91,8 +91,9 @@ export async function drain(cx: Context, input: DrainInput): Promise<DrainResult
     const due = await cx.store.nextDue(sessionId, lease.workerId, input.maxLooks);
     notReady = due.notReady;
     if (due.delayMs === null && due.elsewhere === 0 && lease.inHand.size === 0) finished = true;
-    else if (due.delayMs !== 0) {
-      const delayMs = Math.min(due.delayMs ?? idleMs, idleMs);
+    else {
+      // Due now and yet not claimed: locked by another worker for a moment, or this one's lease has lapsed.
+      const delayMs = Math.min(Math.max(due.delayMs ?? idleMs, 100), idleMs);
       if (inFlight === 0) await cx.sleep(delayMs, stopping);
       else
         await waitFor(
@@ -125,10 +126,11 @@ export async function drain(cx: Context, input: DrainInput): Promise<DrainResult
     for (let probing = false; ; probing = true) {
       try {
         const ending = await attempt(cx, { hooks, known, deriver }, file);
-        if (ending.move !== "release") gate.succeeded();
+        if (ending.move === "settle" || ending.move === "skip") gate.succeeded();
         return settler.add(ending);
       } catch (error) {
         const cause = asUploaderError(error);
+        if (gate.isOnesOwn(cause)) return settler.add(deniedAlone(file, cause));
         const probe = await gate.tripped(cause, probing).catch((fatal: unknown) => {
           fail(fatal);
           return false;
@@ -160,6 +162,11 @@ export async function drain(cx: Context, input: DrainInput): Promise<DrainResult
     settledFiles = settler.settledFiles;
     settledBytes = settler.settledBytes;
     input.onSettled?.(settledFiles, settledBytes);
+  };
+
+  // Whoever declared this worker lost has these files again.
+  lease.onLost = () => {
+    ready.length = 0;
   };
 
   const slot = async (): Promise<void> => {
@@ -195,6 +202,8 @@ export async function drain(cx: Context, input: DrainInput): Promise<DrainResult
     cx.concurrency.onRise(fill);
     fill();
   });
+  // A claim under way brings files after the last slot has left.
+  await claiming;
   for (const file of ready) settler.add({ move: "release", file });
   try {
     await settler.flush();
@@ -205,3 +214,13 @@ export async function drain(cx: Context, input: DrainInput): Promise<DrainResult
   if (fault) throw fault;
   return { files: settler.settledFiles, bytes: settler.settledBytes, notReady };
 }
+
+const deniedAlone = (file: ClaimedFile, cause: UploaderError): Ending => ({
+  move: "give_up",
+  file,
+  code: cause.code,
+  message: cause.message,
+  permanent: false,
+  requestId: cause.requestId ?? null,
+  durationMs: 0,
+});

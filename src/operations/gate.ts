@@ -9,6 +9,7 @@ const hopelessAtFirst: ReadonlySet<ErrorCode> = new Set([
   "credentials_expired",
   "credentials_invalid",
   "access_denied",
+  "settings_refused",
   "bucket_missing",
   "bucket_region",
   "clock_skewed",
@@ -29,10 +30,20 @@ export interface Gate {
   /** The cause that ended the run. */
   readonly fatal: UploaderError | null;
   readonly paused: boolean;
+  /**
+   * A refusal that may be about one key only: others went through, and not many in a row were refused. Such a file
+   * fails by itself; the next ones open the circuit.
+   */
+  isOnesOwn(cause: UploaderError): boolean;
 }
 
-export function createGate(cx: Context, sessionId: number): Gate {
+export function createGate(cx: Context, sessionId: number, stopping: AbortSignal): Gate {
+  const stopped = new Promise<void>((resolve) => {
+    if (stopping.aborted) resolve();
+    else stopping.addEventListener("abort", () => resolve(), { once: true });
+  });
   let worked = false;
+  let denials = 0;
   let fatal: UploaderError | null = null;
   let open: { cause: UploaderError; sinceMs: number; probes: number; promise: Promise<void>; end(): void } | null =
     null;
@@ -58,11 +69,13 @@ export function createGate(cx: Context, sessionId: number): Gate {
     get paused() {
       return open !== null;
     },
+    isOnesOwn: (cause) => worked && !open && cause.code === "access_denied" && ++denials <= 3,
     async pass() {
-      while (open && !fatal) await open.promise;
+      while (open && !fatal && !stopping.aborted) await Promise.race([open.promise, stopped]);
     },
     succeeded() {
       worked = true;
+      denials = 0;
       close();
     },
     async tripped(cause, probing) {
@@ -85,7 +98,7 @@ export function createGate(cx: Context, sessionId: number): Gate {
         const { code, message, hint } = cause;
         cx.emit({ type: "pause", sessionId, cause: code, message, hint: hint ?? null, probeAfterMs: delayMs });
       }
-      await cx.sleep(delayMs, cx.stopping);
+      await cx.sleep(delayMs, stopping);
       return true;
     },
   };

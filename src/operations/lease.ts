@@ -9,6 +9,8 @@ export interface Lease {
   readonly workerId: number;
   /** Files this process knows that it holds. */
   readonly inHand: Set<number>;
+  /** Called when the files in hand have become somebody else's. */
+  onLost: () => void;
   end(reason: "done" | "interrupted"): Promise<void>;
 }
 
@@ -30,6 +32,7 @@ export function keepLease(cx: Context, sessionId: number, firstWorkerId: number)
       const again = await cx.store.enterSession(sessionId, cx.me, { joined: true, reopen: false, concurrency });
       workerId = again.workerId;
       inHand.clear();
+      lease.onLost();
     }
     await cx.store.rescue(sessionId, cx.me);
   };
@@ -52,7 +55,8 @@ export function keepLease(cx: Context, sessionId: number, firstWorkerId: number)
     }
   })();
 
-  return {
+  const lease: Lease = {
+    onLost: () => undefined,
     get workerId() {
       return workerId;
     },
@@ -63,4 +67,5 @@ export function keepLease(cx: Context, sessionId: number, firstWorkerId: number)
       await cx.store.endWorker(workerId, reason);
     },
   };
+  return lease;
 }

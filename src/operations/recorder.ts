@@ -4,7 +4,7 @@
  */
 import { backoffMs } from "../core/backoff.ts";
 import { asUploaderError, type UploaderError } from "../core/errors.ts";
-import type { UploadMemory } from "../core/ports.ts";
+import type { OpenUpload, UploadMemory } from "../core/ports.ts";
 import type { ClaimedFile, Memo } from "../core/store.ts";
 import type { Context } from "./context.ts";
 
@@ -16,25 +16,36 @@ export interface Recorder {
   readonly uploads: UploadMemory;
   /** Everything is in the database. Throws when it stays away longer than allowed; the journal keeps what it has. */
   flush(): Promise<void>;
-  /** Memos that only the journal has. */
-  readonly kept: number;
 }
 
 const probeEvery = { baseMs: 500, capMs: 5_000 };
 
 export function createRecorder(cx: Context, sessionId: number): Recorder {
   const kept: { memo: Memo; applied: Applied }[] = [];
-  let recovering: Promise<void> | null = null;
+  /** Memos on their way to the disk: acknowledged soon, and not in `kept` yet. */
+  let appending = 0;
+  let away = false;
+  let recovering: Promise<void> = Promise.resolve();
   let failure: UploaderError | null = null;
 
   const say = (message: string): void => cx.emit({ type: "notice", sessionId, level: "info", message });
+  const nothingLeft = (): boolean => kept.length === 0 && appending === 0;
 
   const recover = async (cause: UploaderError): Promise<void> => {
     const sinceMs = cx.now();
     say(`${cause.message}; what is on its way goes on, results are kept in ${cx.journal.path}`);
-    for (let probe = 1; kept.length > 0; probe++) {
-      await cx.sleep(backoffMs(probeEvery, probe, cx.random()), cx.dropping);
+    for (let probe = 1; ; probe++) {
       try {
+        if (nothingLeft()) {
+          await cx.journal.clear();
+          // Results may have been kept meanwhile. From the check to `away` nothing is awaited, so none slips between.
+          if (nothingLeft()) {
+            away = false;
+            say("the database is back and has been told everything");
+            return;
+          }
+        }
+        await cx.sleep(backoffMs(probeEvery, probe, cx.random()), cx.dropping);
         while (kept.length > 0) {
           const { memo, applied } = kept[0]!;
           applied(await cx.apply(memo));
@@ -42,51 +53,63 @@ export function createRecorder(cx: Context, sessionId: number): Recorder {
         }
       } catch (error) {
         const ours = asUploaderError(error);
-        if (ours.code === "database_unreachable") {
-          if (!cx.dropping.aborted && cx.now() - sinceMs < cx.policy.maxOutageMs) continue;
-        }
+        const patient = !cx.dropping.aborted && cx.now() - sinceMs < cx.policy.maxOutageMs;
+        if (ours.code === "database_unreachable" && patient) continue;
         failure = ours;
         return;
       }
     }
-    await cx.journal.clear();
-    say("the database is back and has been told everything");
   };
 
-  const keep = async (memo: Memo, applied: Applied, cause: UploaderError | null): Promise<void> => {
-    await cx.journal.append(memo);
-    kept.push({ memo, applied });
-    recovering ??= recover(cause!).finally(() => {
-      recovering = null;
-    });
+  const keep = async (memo: Memo, applied: Applied): Promise<void> => {
+    appending++;
+    try {
+      await cx.journal.append(memo);
+      kept.push({ memo, applied });
+    } finally {
+      appending--;
+    }
   };
 
   const record = async (memo: Memo, applied: Applied): Promise<void> => {
     if (failure) throw failure;
-    if (recovering) return keep(memo, applied, null);
+    if (away) return keep(memo, applied);
     try {
       applied(await cx.apply(memo));
     } catch (error) {
       const ours = asUploaderError(error);
       if (ours.code !== "database_unreachable") throw ours;
-      await keep(memo, applied, ours);
+      const safe = keep(memo, applied);
+      if (!away) {
+        away = true;
+        recovering = recover(ours);
+      }
+      await safe;
     }
   };
   const nothing = (): void => undefined;
 
+  /** An upload that only the journal knows of: begun while the database was away. */
+  const begun = (fileId: number): OpenUpload | null => {
+    let upload: OpenUpload | null = null;
+    for (const { memo } of kept) {
+      if (memo.call === "begin" && memo.fileId === fileId) upload = { ...memo.upload, parts: [] };
+      else if (memo.call === "part" && memo.uploadId === upload?.uploadId) upload.parts.push(memo.part);
+      else if (memo.call === "end" && memo.uploadId === upload?.uploadId) upload = null;
+    }
+    return upload;
+  };
+
   return {
     record,
-    get kept() {
-      return kept.length;
-    },
     uploads: {
-      find: (fileId) => cx.store.uploads.find(fileId),
-      begin: (fileId, upload) => record({ call: "begin", fileId, upload }, nothing),
+      find: async (fileId) => begun(fileId) ?? (await cx.store.uploads.find(fileId)),
+      begin: (fileId, upload) => record({ call: "begin", fileId, upload, atMs: cx.wallClock() }, nothing),
       part: (uploadId, part) => record({ call: "part", uploadId, part }, nothing),
       end: (uploadId, state) => record({ call: "end", uploadId, state }, nothing),
     },
     async flush() {
-      while (recovering) await recovering;
+      while (away && !failure) await recovering;
       if (failure) throw failure;
     },
   };

@@ -3,7 +3,7 @@
 import { join } from "node:path";
 import { mayBeRecording } from "../core/decoding.ts";
 import type { ErrorCode } from "../core/errors.ts";
-import { joinKey, keyProblem } from "../core/key.ts";
+import { joinKey, keyProblem, refusalKey } from "../core/key.ts";
 import type { Oddity, OddKind, ScannedFile } from "../core/ports.ts";
 import type { Candidate, Refusal } from "../core/store.ts";
 import type { Context } from "./context.ts";
@@ -52,7 +52,15 @@ export function sortBatch(
     const reason = problem ?? keyProblem(full);
     if (reason === null) possible.push({ path, key: full, sizeBytes, mtimeNs });
     else
-      refused.push({ path, key: full, sizeBytes, mtimeNs, code: "key_impossible", message: reason, permanent: true });
+      refused.push({
+        path,
+        key: refusalKey(full),
+        sizeBytes,
+        mtimeNs,
+        code: "key_impossible",
+        message: reason,
+        permanent: true,
+      });
   }
   return { possible, refused };
 }
@@ -91,7 +99,7 @@ const unreadable =
   (prefix: string) =>
   ({ path, kind }: Oddity): Refusal => ({
     path,
-    key: joinKey(prefix, kind === "unreadable_folder" ? `${path}/` : path),
+    key: refusalKey(joinKey(prefix, kind === "unreadable_folder" ? `${path}/` : path)),
     sizeBytes: 0,
     mtimeNs: 0n,
     code: "file_forbidden",

@@ -2,7 +2,7 @@
 import { asUploaderError, type UploaderError } from "../core/errors.ts";
 import type { SummaryEvent } from "../core/events.ts";
 import { exitCodeOf } from "../core/exit-codes.ts";
-import type { OpenedSession } from "../core/store.ts";
+import type { OpenedSession, SessionRow } from "../core/store.ts";
 import type { Context } from "./context.ts";
 import { drain } from "./drain.ts";
 import { keepLease } from "./lease.ts";
@@ -118,6 +118,9 @@ async function repeat(
   }
 }
 
+const isIncomplete = (row: SessionRow): boolean =>
+  row.scanFinishedAt === null || row.filesPending + row.filesUploading > 0;
+
 interface End {
   sessionId: number;
   lease: { workerId: number; end(reason: "done" | "interrupted"): Promise<void> };
@@ -141,12 +144,12 @@ async function finish(cx: Context, end: End): Promise<SummaryEvent> {
       return null;
     }
   };
-  await attempt(async () => {
-    if (fault) await cx.store.failSession(sessionId, lease.workerId, { code: fault.code, message: fault.message });
-    else if (cx.stopping.aborted) await cx.store.failSession(sessionId, lease.workerId, null);
-    else await cx.store.closeSession(sessionId, lease.workerId);
-  });
   await attempt(() => lease.end(fault || cx.stopping.aborted ? "interrupted" : "done"));
+  await attempt(async () => {
+    if (fault) await cx.store.failSession(sessionId, { code: fault.code, message: fault.message });
+    else if (cx.stopping.aborted) await cx.store.failSession(sessionId, null);
+    else await cx.store.closeSession(sessionId);
+  });
   const row = await attempt(() => cx.store.session(sessionId));
   const undecoded = cx.decoding ? await attempt(() => cx.store.undecodable(sessionId)) : 0;
   const conflicts = await attempt(() => cx.store.conflicts(sessionId));
@@ -165,7 +168,8 @@ async function finish(cx: Context, end: End): Promise<SummaryEvent> {
     signal: end.signal,
     filesFailed: row?.filesFailed ?? 0,
     filesConflicting: conflicts ?? 0,
-    filesNotReady: end.notReady,
+    // Files, or the scan itself, are left for others or for another run: that is not "all confirmed".
+    filesNotReady: end.notReady + (row && isIncomplete(row) ? 1 : 0),
     triggerDue: false,
   });
   const summary: SummaryEvent = {

@@ -62,7 +62,9 @@ export function createSettler(cx: Context, sessionId: number, lease: Lease, reco
   };
 
   const write = (batch: Ending[]): Promise<void> =>
-    recorder.record({ call: "settle", workerId: lease.workerId, endings: batch }, (stayed) => applied(batch, stayed));
+    recorder.record({ call: "settle", workerId: lease.workerId, endings: batch, atMs: cx.wallClock() }, (stayed) =>
+      applied(batch, stayed),
+    );
 
   const writeAll = async (): Promise<void> => {
     try {

@@ -50,7 +50,7 @@ export async function upload(cx: Context, input: UploadInput): Promise<SummaryEv
     maxLooks,
     register:
       input.join !== null
-        ? null
+        ? ({ signal, wake }) => untilScanned(cx, sessionId, signal, wake)
         : async ({ signal, wake }) => {
             const totals = await registerTree(
               cx,
@@ -64,6 +64,18 @@ export async function upload(cx: Context, input: UploadInput): Promise<SummaryEv
     stopSignal: input.stopSignal,
   });
 }
+
+/** A joiner stays as long as the holder scans: there will be more to do. */
+async function untilScanned(cx: Context, sessionId: number, signal: AbortSignal, wake: () => void): Promise<void> {
+  while (!signal.aborted) {
+    const [session, workers] = await Promise.all([cx.store.session(sessionId), cx.store.workers(sessionId)]);
+    if (session?.scanFinishedAt || !workers.some((worker) => worker.live && !worker.joined)) return;
+    wake();
+    await cx.sleep(joinEveryMs, signal);
+  }
+}
+
+const joinEveryMs = 2_000;
 
 const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;
 const files = (count: number): string => counted(count, "file");

@@ -57,7 +57,7 @@ const kinds: [prefix: string, kind: Kind][] = [
   ["40001", "repeat"],
   ["40P01", "repeat"],
   ["55P03", "repeat"],
-  ["23505", "busy"],
+  ["23505", "repeat"], // two sessions wanted one key at once: the next try sees the other's row
   ["28", "refused"],
   ["3D000", "refused"],
   ["3F000", "refused"],

@@ -24,30 +24,52 @@ const nothing: Record<keyof RecordingFacts, null> = {
   accelWrRange: null,
 };
 
+interface DerivedColumns {
+  key: string;
+  /** null: nothing was registered. */
+  id: number | null;
+  local_path: string;
+  file_size: number;
+  mtime_ns: string | null;
+  expect: ClaimedFile["expect"];
+  derived_from: number;
+  claimed: boolean;
+  standing: boolean;
+  taken: boolean;
+}
+
 export function decodingMethods(run: Run): DecodingMemory {
+  const derive = (
+    sourceId: number,
+    workerId: number,
+    files: readonly { key: string; sizeBytes: number }[],
+  ): Promise<DerivedColumns[]> =>
+    run("files_derive", {
+      sourceId,
+      workerId,
+      keys: textArray(files.map(({ key }) => key)),
+      sizes: int8Array(files.map(({ sizeBytes }) => sizeBytes)),
+    });
+
   return {
     async derive(sourceId, workerId, files) {
-      const rows = await run<{
-        key: string;
-        id: number;
-        local_path: string;
-        file_size: number;
-        mtime_ns: string | null;
-        expect: ClaimedFile["expect"];
-        derived_from: number;
-        claimed: boolean;
-        taken: boolean;
-      }>("files_derive", {
-        sourceId,
-        workerId,
-        keys: textArray(files.map(({ key }) => key)),
-        sizes: int8Array(files.map(({ sizeBytes }) => sizeBytes)),
-      });
+      const rows = await derive(sourceId, workerId, files);
+      // Somebody registered it in the same moment: what he made of it can be seen now.
+      const missed = new Set(rows.filter((row) => row.id === null && !row.standing).map((row) => row.key));
+      if (missed.size > 0) {
+        rows.push(
+          ...(await derive(
+            sourceId,
+            workerId,
+            files.filter(({ key }) => missed.has(key)),
+          )),
+        );
+      }
       return {
         claimed: rows
           .filter((row) => row.claimed)
           .map((row) => ({
-            id: row.id,
+            id: row.id!,
             path: row.local_path,
             key: row.key,
             sizeBytes: row.file_size,

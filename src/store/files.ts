@@ -41,9 +41,14 @@ const facts = (objects: readonly (ObjectFact | null)[]) => ({
 
 /** One statement per move; each returns the ids of the rows that moved. */
 const moves: {
-  [M in Ending["move"]]: (run: Run, workerId: number, endings: EndingOf<M>[]) => Promise<{ id: number }[]>;
+  [M in Ending["move"]]: (
+    run: Run,
+    workerId: number,
+    endings: EndingOf<M>[],
+    ageMs: number,
+  ) => Promise<{ id: number }[]>;
 } = {
-  async settle(run, _worker, endings) {
+  async settle(run, _worker, endings, ageMs) {
     const told = {
       ids: int8Array(endings.map((ending) => ending.file.id)),
       requestIds: textArray(endings.map((ending) => ending.requestId)),
@@ -52,6 +57,7 @@ const moves: {
     const moved = await run<{ id: number }>("files_settle", {
       ...told,
       ...facts(endings.map((ending) => ending.object)),
+      ageMs,
     });
     if (moved.length === endings.length) return moved;
     return [...moved, ...(await run<{ id: number }>("files_settled", told))];
@@ -144,18 +150,18 @@ export function fileMethods(run: Run): FileMethods {
 
     async register(sessionId, destinationId, files, expect) {
       if (files.length === 0) return { registered: 0, busy: [] };
-      const [made] = await run<{ registered: number }>("files_register", {
-        sessionId,
-        destinationId,
-        ...columns(files),
-        expects: textArray(files.map(() => expect)),
-      });
-      const { registered } = made!;
+      const scanned = { sessionId, destinationId, ...columns(files), expects: textArray(files.map(() => expect)) };
+      const insert = async (): Promise<number> =>
+        (await run<{ registered: number }>("files_register", scanned))[0]!.registered;
+      let registered = await insert();
       if (registered === files.length) return { registered, busy: [] };
+      const { keys } = scanned;
+      const displaced = await run("files_displace", { destinationId, keys, sessionId });
+      if (displaced.length > 0) registered += await insert();
       const byKey = new Map(files.map((file) => [file.key, file]));
       const holders = await run<{ s3_key: string; session_id: number }>("files_holders", {
         destinationId,
-        keys: textArray([...byKey.keys()]),
+        keys,
         sessionId,
       });
       return {
@@ -208,7 +214,7 @@ export function fileMethods(run: Run): FileMethods {
         .sort((a, b) => a.id - b.id);
     },
 
-    async settle(workerId, endings) {
+    async settle(workerId, endings, ageMs = 0) {
       const stayed: ClaimedFile[] = [];
       const byMove = new Map<Ending["move"], Ending[]>();
       for (const ending of endings) {
@@ -217,8 +223,13 @@ export function fileMethods(run: Run): FileMethods {
         else byMove.set(ending.move, [ending]);
       }
       for (const [move, group] of byMove) {
-        const statement = moves[move] as (run: Run, workerId: number, endings: Ending[]) => Promise<{ id: number }[]>;
-        const moved = new Set((await statement(run, workerId, group)).map((row) => row.id));
+        const statement = moves[move] as (
+          run: Run,
+          workerId: number,
+          endings: Ending[],
+          ageMs: number,
+        ) => Promise<{ id: number }[]>;
+        const moved = new Set((await statement(run, workerId, group, ageMs)).map((row) => row.id));
         for (const ending of group) if (!moved.has(ending.file.id)) stayed.push(ending.file);
       }
       return stayed;

@@ -1,8 +1,9 @@
 /** Results that the database could not take, in a local file flushed to disk; replayed by this run or by the next. */
 import { randomBytes } from "node:crypto";
-import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
+import { type FileHandle, open, rename } from "node:fs/promises";
 import { join } from "node:path";
+import { asUploaderError, type UploaderError } from "../core/errors.ts";
 import type { Journal, Memo, Store, WorkerIdentity } from "../core/store.ts";
 
 interface Head {
@@ -24,35 +25,42 @@ export const journalFolder = (stateDirectory: string): string => join(stateDirec
 export function openJournal(stateDirectory: string, database: string, worker: WorkerIdentity): Journal {
   const folder = journalFolder(stateDirectory);
   const path = join(folder, `${database}-${worker.pid}-${randomBytes(4).toString("hex")}.jsonl`);
-  let file: Promise<FileHandle> | null = null;
-  let writing: Promise<void> = Promise.resolve();
+  let file: FileHandle | null = null;
+  let chain: Promise<unknown> = Promise.resolve();
 
+  /** One after the other, so that no line is written into a file that is being removed. */
+  const inTurn = (work: () => Promise<void>): Promise<void> => {
+    const turn = chain.then(work);
+    chain = turn.catch(() => undefined);
+    return turn;
+  };
+
+  /** Complete with its head before it has its name: nobody meets a journal that does not say whose it is. */
   const begin = async (): Promise<FileHandle> => {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
-    const handle = await open(path, "ax", 0o600);
+    const handle = await open(`${path}.new`, "w", 0o600);
     await handle.write(`${encode({ database, worker } satisfies Head)}\n`);
+    await handle.sync();
+    await rename(`${path}.new`, path);
     await flushFolder(folder);
     return handle;
   };
 
   return {
     path,
-    append(memo) {
-      writing = writing.then(async () => {
-        file ??= begin();
-        const handle = await file;
-        await handle.write(`${encode(memo)}\n`);
-        await handle.datasync();
-      });
-      return writing;
-    },
-    async clear() {
-      await writing;
-      const handle = await file;
-      file = null;
-      await handle?.close();
-      rmSync(path, { force: true });
-    },
+    append: (memo) =>
+      inTurn(async () => {
+        file ??= await begin();
+        await file.write(`${encode(memo)}\n`);
+        await file.datasync();
+      }),
+    clear: () =>
+      inTurn(async () => {
+        const handle = file;
+        file = null;
+        await handle?.close();
+        rmSync(path, { force: true });
+      }),
   };
 }
 
@@ -62,29 +70,45 @@ async function flushFolder(folder: string): Promise<void> {
   await handle.close();
 }
 
+/** Whose owner cannot be asked (another container or host) counts as left behind after so long without a line. */
+const forsakenMs = 10 * 60_000;
+
 /**
  * Brings in what earlier processes could not tell this database. Journals of other databases and of processes that
- * still run are left alone. Replaying twice changes nothing: every memo is a guarded move or an upsert.
+ * still run are left alone; one that cannot be applied is put aside as `.bad` and named in `onBad`. Replaying twice
+ * changes nothing: every memo is a guarded move or an upsert.
  */
 export async function replayJournals(
   stateDirectory: string,
   database: string,
   isAlive: (worker: WorkerIdentity) => boolean | null,
   apply: (memo: Memo) => Promise<unknown>,
+  onBad: (path: string, error: UploaderError) => void = () => undefined,
 ): Promise<number> {
   const folder = journalFolder(stateDirectory);
   let replayed = 0;
   for (const name of namesIn(folder).filter((each) => each.startsWith(`${database}-`) && each.endsWith(".jsonl"))) {
     const path = join(folder, name);
-    // The last line may be torn: it was never acknowledged, and what it says will be found out again.
-    const lines = readFileSync(path, "utf8").split("\n").slice(0, -1);
-    const head = lines.length > 0 ? (decode(lines[0]!) as Head) : null;
-    if (head && (head.database !== database || isAlive(head.worker) === true)) continue;
-    for (const line of lines.slice(1)) {
-      await apply(decode(line) as Memo);
-      replayed++;
+    try {
+      // The last line may be torn: it was never acknowledged, and what it says will be found out again.
+      const lines = readFileSync(path, "utf8").split("\n").slice(0, -1);
+      const head = decode(lines[0] ?? "null") as Head | null;
+      const alive = head === null ? false : isAlive(head.worker);
+      const silentMs = Date.now() - statSync(path).mtimeMs;
+      if (head?.database !== database || alive === true || (alive === null && silentMs < forsakenMs)) continue;
+      for (const line of lines.slice(1)) {
+        await apply(decode(line) as Memo);
+        replayed++;
+      }
+      rmSync(path, { force: true });
+    } catch (error) {
+      const ours = asUploaderError(error);
+      if (ours.code === "database_unreachable") throw ours;
+      // Two processes may replay one journal: the slower one finds it gone.
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") continue;
+      renameSync(path, `${path}.bad`);
+      onBad(`${path}.bad`, ours);
     }
-    rmSync(path, { force: true });
   }
   return replayed;
 }
@@ -98,13 +122,16 @@ function namesIn(folder: string): string[] {
   }
 }
 
+/** By this host's clock, which wrote the memo too. */
+const age = (atMs: number): number => Math.max(0, Date.now() - atMs);
+
 /** A memo as the statement it stands for. Resolves to the files whose row did not move. */
 export async function applyMemo(store: Store, memo: Memo) {
   switch (memo.call) {
     case "settle":
-      return store.settle(memo.workerId, memo.endings);
+      return store.settle(memo.workerId, memo.endings, age(memo.atMs));
     case "begin":
-      await store.uploads.begin(memo.fileId, memo.upload);
+      await store.uploads.begin(memo.fileId, memo.upload, age(memo.atMs));
       return [];
     case "part":
       await store.uploads.part(memo.uploadId, memo.part);

@@ -119,6 +119,7 @@ export function sessionMethods(
         const resumed = sessionId !== null && (made || !options.newSession);
         if (resumed) {
           await run("sessions_resume", { sessionId }, query);
+          await run("files_rested", { sessionId }, query);
           await run("files_requeue", { sessionId, includePermanent: false }, query);
         } else {
           if (sessionId !== null) left.push(...(await run<{ id: number }>("files_abandon", { sessionId }, query)));
@@ -153,6 +154,7 @@ export function sessionMethods(
         if (!options.joined) {
           await refuseIfHeld(sessionId, me, query);
           await run("sessions_resume_work", { sessionId, reopen: options.reopen }, query);
+          await run("files_rested", { sessionId }, query);
         }
         const [session] = await run<{ destination_id: number }>("sessions_get", { sessionId }, query);
         const workerId = await beginWorker(sessionId, me, options.joined, options.concurrency, query);
@@ -166,12 +168,11 @@ export function sessionMethods(
     scanned: async (sessionId, filesSafe, bytesSafe, finished) => {
       await run("sessions_scanned", { sessionId, filesSafe, bytesSafe, finished });
     },
-    closeSession: async (sessionId, workerId) =>
-      (await run<{ status: SessionStatus }>("sessions_close", { sessionId, workerId }))[0]?.status ?? null,
-    failSession: async (sessionId, workerId, error) => {
+    closeSession: async (sessionId) =>
+      (await run<{ status: SessionStatus }>("sessions_close", { sessionId }))[0]?.status ?? null,
+    failSession: async (sessionId, error) => {
       await run("sessions_fail", {
         sessionId,
-        workerId,
         errorCode: error?.code ?? null,
         errorMessage: error?.message ?? null,
       });

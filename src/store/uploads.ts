@@ -36,8 +36,8 @@ export function uploadMemory(run: Run): UploadMemory {
           })),
       };
     },
-    async begin(fileId, upload) {
-      await run("uploads_begin", { fileId, ...upload, mtimeNs: upload.mtimeNs.toString() });
+    async begin(fileId, upload, ageMs = 0) {
+      await run("uploads_begin", { fileId, ...upload, mtimeNs: upload.mtimeNs.toString(), ageMs });
     },
     async part(uploadId, part) {
       await run("uploads_part", { uploadId, ...part });

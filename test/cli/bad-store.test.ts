@@ -1,6 +1,6 @@
 /** Stores that refuse, are not there, or are full: one sentence, exit 12 or 14, and nothing half done. */
 import { execFileSync } from "node:child_process";
-import { mkdirSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { freePort } from "../support/daemons.ts";
 import { filesBelow, openWorkplace, type RunOptions, type Workplace } from "./workplace.ts";
@@ -142,6 +142,27 @@ describe.concurrent("credentials", () => {
       exitCode: 0,
     });
     expect(under("put")).toHaveLength(3);
+  });
+});
+
+describe("what another program put there", () => {
+  it("uploader upload … --on-conflict fail|skip|replace", async () => {
+    place.s3.plant("reef", "theirs/a/1.wav", Buffer.from("theirs"));
+    place.s3.plant("reef", "theirs/a/2.wav", readFileSync(`${card}/a/2.wav`));
+    const args = ["upload", card, "s3://reef/theirs", "--project", "theirs"];
+    const failed = await place.run(args);
+    expect(failed.exitCode).toBe(3);
+    expect(failed.stderr).toMatch(
+      /^failed: a\/1\.wav: the store holds other bytes under theirs\/a\/1\.wav, and uploader did not/m,
+    );
+    expect(failed.stdout).toMatch(/1 uploaded, 1 skipped \(safe already, or left alone\), 1 failed\n/);
+    const skipped = await place.run([...args, "--on-conflict", "skip"]);
+    expect(skipped.exitCode).toBe(3);
+    expect(skipped.stdout).toMatch(/^session \d+ finished, but some files were kept back: the store holds other bytes/);
+    expect(place.s3.object("reef", "theirs/a/1.wav")).toMatchObject({ sizeBytes: 6, writes: 0 });
+    expect(await place.run([...args, "--on-conflict", "replace"])).toMatchObject({ exitCode: 0 });
+    expect(place.s3.object("reef", "theirs/a/1.wav")).toMatchObject({ sizeBytes: 100, writes: 1 });
+    expect(place.s3.object("reef", "theirs/a/2.wav")).toMatchObject({ writes: 0 });
   });
 });
 

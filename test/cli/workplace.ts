@@ -136,6 +136,7 @@ export async function openWorkplace(options: S3ServerOptions = {}): Promise<Work
       ),
     async close() {
       for (const child of running) child.kill("SIGKILL");
+      for (const name of readdirSync(folder)) stopServer(join(folder, name));
       await s3.close();
       await db.drop();
       rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
@@ -187,6 +188,12 @@ function follow(child: ChildProcess, running: Set<ChildProcess>): Running {
       }),
     ended,
   };
+}
+
+/** The embedded server that a run started there; else it would stay for a minute. */
+export function stopServer(stateDirectory: string): void {
+  const file = join(stateDirectory, "database", "postmaster.pid");
+  if (existsSync(file)) process.kill(Number(readFileSync(file, "utf8").split("\n")[0]), "SIGINT");
 }
 
 /** Relative paths of all files below, sorted. */

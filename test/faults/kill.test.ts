@@ -86,12 +86,12 @@ it("every other move: files that fail, change, wait, are left behind and taken a
       action: { kind: "error", code: "NoSuchUpload" },
       times: Number.POSITIVE_INFINITY,
     });
-    const few = ["--skip-retry", "-j", "1", "--attempts"];
+    const few = ["--skip-retry", "--settle", "0", "-j", "1", "--attempts"];
     void s3.waitFor(({ key }) => key === keyOf("flaky.wav")).then(() => writeFileSync(join(root, "grows.wav"), "grown"));
     const first = await through(() => scene.start([...few, "2"]));
     expect(first, first.output).toMatchObject({ code: 3 });
 
-    let stopAt = "";
+    let stopAt: string | null = null;
     s3.faults.push({
       match: { where: ({ key }) => key === stopAt },
       action: { kind: "stall" },
@@ -103,9 +103,9 @@ it("every other move: files that fail, change, wait, are left behind and taken a
         stopAt = keyOf(path);
         const child = scene.start([...few, "1"]);
         void s3.waitFor(({ state, key }) => state === "stalled" && key === keyOf(path)).then(async () => {
-          stopAt = "";
+          stopAt = null;
           child.process.kill("SIGINT");
-          await child.said(({ type, message }) => type === "notice" && String(message).startsWith("stopping"));
+          await child.said(({ type, message }) => type === "notice" && String(message).startsWith("stopping cleanly"));
           s3.faults.release();
         });
         return child;

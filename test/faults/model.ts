@@ -84,7 +84,7 @@ export function requeue(model: Model, session: number, includePermanent: boolean
   for (const file of filesOf(model, session)) {
     if (file.status !== "failed" || (file.permanent && !includePermanent) || !isFree(model, file)) continue;
     toPending(file);
-    Object.assign(file, { attempts: 0, deaths: 0, permanent: false, due: true });
+    Object.assign(file, { attempts: 0, deaths: 0, looks: 0, permanent: false, due: true });
   }
 }
 
@@ -102,7 +102,7 @@ export function open(
   newSession: boolean,
 ): { resumed: number | null; worker: ModelWorker | undefined } | null {
   const newest = model.sessions.findLast((session) => session.work === work);
-  const left = newest && unfinished.includes(newest.status) ? newest : null;
+  const left = newest && (unfinished.includes(newest.status) || filesOf(model, newest.id).some(isOpen)) ? newest : null;
   if (left) {
     if (heldBy(model, left.id, pid)) return null;
     rescue(model, left.id);
@@ -110,13 +110,15 @@ export function open(
   const already = left ? mine(model, left.id, pid) : undefined;
   if (left && (already || !newSession)) {
     Object.assign(left, { status: "in_progress", scanned: false });
+    rested(model, left.id);
     requeue(model, left.id, false);
     supersede(model, work, left.id);
     return { resumed: left.id, worker: already };
   }
   if (left) {
     for (const file of filesOf(model, left.id)) {
-      if (file.status === "pending" || file.status === "failed") Object.assign(file, { status: "skipped", permanent: false });
+      if (file.status === "pending" || file.status === "failed")
+        Object.assign(file, { status: "skipped", permanent: false });
     }
   }
   supersede(model, work, Number.POSITIVE_INFINITY);
@@ -141,10 +143,33 @@ export function enter(
   if (!how.joined && heldBy(model, session.id, pid)) return null;
   rescue(model, session.id);
   if (!how.joined && (how.reopen || unfinished.includes(session.status))) session.status = "in_progress";
+  if (!how.joined) rested(model, session.id);
   return { worker: mine(model, session.id, pid) };
 }
 
+/** A new run looks afresh at what was still changing. */
+function rested(model: Model, session: number): void {
+  for (const file of filesOf(model, session)) {
+    if (file.status === "pending" && file.looks > 0) Object.assign(file, { looks: 0, due: true });
+  }
+}
+
+/** What sessions hold open on which nobody works any more makes way. */
 export function register(model: Model, session: number, keys: readonly string[], size: number): number {
+  const made = insert(model, session, keys, size);
+  if (made === keys.length) return made;
+  const displaced = model.files.filter(
+    (file) =>
+      keys.includes(file.key) &&
+      file.session !== session &&
+      isOpen(file) &&
+      !model.workers.some((worker) => worker.session === file.session && isLive(worker)),
+  );
+  for (const file of displaced) Object.assign(file, { status: "skipped", worker: null });
+  return displaced.length > 0 ? made + insert(model, session, keys, size) : made;
+}
+
+function insert(model: Model, session: number, keys: readonly string[], size: number): number {
   const made = keys.filter(
     (key) => isFree(model, { key }) && !filesOf(model, session).some((file) => file.key === key),
   );
@@ -181,7 +206,12 @@ export function claim(model: Model, worker: ModelWorker, max: number, maxLooks: 
 }
 
 /** False: the row did not move, which is news. */
-export function end(model: Model, held: Held, move: FileMove, details: { request: string; permanent: boolean }): boolean {
+export function end(
+  model: Model,
+  held: Held,
+  move: FileMove,
+  details: { request: string; permanent: boolean },
+): boolean {
   const file = filesOf(model, held.session).find((each) => each.key === held.key)!;
   if (move === "settle") {
     model.objects.set(held.key, held.size);
@@ -193,7 +223,8 @@ export function end(model: Model, held: Held, move: FileMove, details: { request
   if (file.status !== "uploading" || file.worker !== held.worker) return false;
   file.worker = null;
   if (move === "skip") file.status = "skipped";
-  else if (move === "give_up") Object.assign(file, { status: "failed", attempts: file.attempts + 1, permanent: details.permanent });
+  else if (move === "give_up")
+    Object.assign(file, { status: "failed", attempts: file.attempts + 1, permanent: details.permanent });
   else file.status = "pending";
   if (move === "postpone") Object.assign(file, { attempts: file.attempts + 1, due: false });
   if (move === "revise") Object.assign(file, { looks: file.looks + 1, size: held.size + 1, due: false });
@@ -204,10 +235,15 @@ export function renew(model: Model, session: number, key: string, size: number):
   const file = filesOf(model, session).find((each) => each.key === key);
   if (!file || file.status === "uploading" || !isFree(model, file, file)) return;
   toPending(file);
-  Object.assign(file, { size, attempts: 0, permanent: false, due: true });
+  Object.assign(file, { size, attempts: 0, looks: 0, permanent: false, due: true });
 }
 
-export function judge(model: Model, session: number, key: string, size: number): "safe" | "fresh" | "known" | "renewed" | "open" {
+export function judge(
+  model: Model,
+  session: number,
+  key: string,
+  size: number,
+): "safe" | "fresh" | "known" | "renewed" | "open" {
   const file = filesOf(model, session).find((each) => each.key === key);
   const object = model.objects.get(key);
   if (file) {
@@ -217,21 +253,20 @@ export function judge(model: Model, session: number, key: string, size: number):
   return object === undefined ? "fresh" : object === size ? "safe" : "known";
 }
 
-const alone = (model: Model, session: number, worker: number): boolean =>
-  !model.workers.some((other) => other.session === session && other.id !== worker && isLive(other));
+const isLeft = (model: Model, session: number): boolean =>
+  !model.workers.some((worker) => worker.session === session && isLive(worker));
 
-/** The status that was set; null: not by this worker, not now. */
-export function close(model: Model, session: ModelSession, worker: number): SessionStatus | null {
-  if (session.status !== "in_progress") return null;
+/** The status that was set; null: somebody still works on it. */
+export function close(model: Model, session: ModelSession): SessionStatus | null {
+  if (session.status !== "in_progress" || !isLeft(model, session.id)) return null;
   const files = filesOf(model, session.id);
   const done = !files.some(isOpen) && session.scanned;
-  if (!done && !alone(model, session.id, worker)) return null;
   const failed = files.some((file) => file.status === "failed");
   session.status = !done ? "interrupted" : failed ? "completed_with_errors" : "completed";
   return session.status;
 }
 
-export function fail(model: Model, session: ModelSession, worker: number, isFault: boolean): void {
-  if (session.status !== "in_progress" || !alone(model, session.id, worker)) return;
+export function fail(model: Model, session: ModelSession, isFault: boolean): void {
+  if (session.status !== "in_progress" || !isLeft(model, session.id)) return;
   session.status = isFault ? "failed" : "interrupted";
 }

@@ -225,7 +225,8 @@ describe("defects of the program replaced", () => {
       emit(event);
       if (event.type === "file" && cut++ % 100 === 0) {
         void admin.database.query(
-          "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and application_name = 'uploader' and datname = current_database() and query not like '%pg_terminate%' and pid <> pg_backend_pid()",
+          "select pg_terminate_backend(pid) from pg_stat_activity where application_name = $1",
+          [db.schema],
         );
       }
     };

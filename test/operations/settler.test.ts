@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
+import type { ClaimedFile, Ending } from "../../src/core/store.ts";
 import type { Context } from "../../src/operations/context.ts";
 import type { Lease } from "../../src/operations/lease.ts";
 import type { Recorder } from "../../src/operations/recorder.ts";
 import { createSettler } from "../../src/operations/settler.ts";
-import type { ClaimedFile, Ending } from "../../src/core/store.ts";
 
 const file = (id: number): ClaimedFile => ({
   id,
@@ -19,9 +19,9 @@ const file = (id: number): ClaimedFile => ({
 const ending = (id: number): Ending => ({ move: "release", file: file(id) });
 
 function settlerWith(record: Recorder["record"]) {
-  const lease: Lease = { workerId: 1, inHand: new Set(), end: async () => undefined };
+  const lease: Lease = { workerId: 1, inHand: new Set(), onLost: () => undefined, end: async () => undefined };
   const recorder = { record, flush: async () => undefined } as unknown as Recorder;
-  return createSettler({ emit: () => undefined } as unknown as Context, 1, lease, recorder);
+  return createSettler({ emit: () => undefined, wallClock: () => 0 } as unknown as Context, 1, lease, recorder);
 }
 
 describe("the settler", () => {

@@ -54,12 +54,23 @@ export function describeMoves(name: string, url?: () => string): void {
       renew: ({ opened, file }) =>
         db.store.renew(opened.sessionId, opened.destinationId, [{ ...file, sizeBytes: 12, mtimeNs: 7n }]),
       supersede: async ({ opened }) => {
-        await db.sql(
-          `update :"schema".sync_sessions set status = 'completed_with_errors', completed_at = now() where id = $1`,
+        const [session] = await db.sql<{ project_id: number; source: string; prefix: string }>(
+          `select project_id, source, prefix from :"schema".sync_sessions where id = $1`,
           [opened.sessionId],
         );
-        await db.store.endWorker(opened.workerId, "done");
-        await openWork(db, { source: `/cards/${opened.sessionId}` });
+        await run("files_supersede", {
+          projectId: session!.project_id,
+          destinationId: opened.destinationId,
+          source: session!.source,
+          prefix: session!.prefix,
+          sessionId: opened.sessionId + 1,
+        });
+      },
+      displace: async ({ opened, file }) => {
+        await db.store.endWorker(opened.workerId, "interrupted");
+        const rival = await openWork(db, { source: `/cards/rival-of-${file.id}`, project: "rival" }, 7);
+        await db.store.register(rival.sessionId, rival.destinationId, [file], "absent");
+        await db.store.endWorker(rival.workerId, "done");
       },
       abandon: ({ opened }) => run("files_abandon", { sessionId: opened.sessionId }),
       condemn: ({ opened }) => db.store.condemn(opened.sessionId),

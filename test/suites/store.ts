@@ -75,13 +75,14 @@ export function describeStore(name: string, url?: () => string): void {
       it("an unfinished one is resumed, a finished one is not", async () => {
         const first = await openWork(db);
         await db.store.scanned(first.sessionId, 0, 0, true);
-        await db.store.failSession(first.sessionId, first.workerId, null);
         await db.store.endWorker(first.workerId, "interrupted");
+        await db.store.failSession(first.sessionId, null);
         const second = await openWork(db);
         expect(second).toMatchObject({ sessionId: first.sessionId, resumed: true });
         await db.store.scanned(second.sessionId, 0, 0, true);
-        expect(await db.store.closeSession(second.sessionId, second.workerId)).toBe("completed");
+        expect(await db.store.closeSession(second.sessionId)).toBeNull();
         await db.store.endWorker(second.workerId, "done");
+        expect(await db.store.closeSession(second.sessionId)).toBe("completed");
         expect(await openWork(db)).toMatchObject({ resumed: false });
       });
 
@@ -94,7 +95,7 @@ export function describeStore(name: string, url?: () => string): void {
         expect(await openWork(db, {}, 3)).toMatchObject({ resumed: true });
       });
 
-      it("only the last worker to leave closes, unless nothing is left to do", async () => {
+      it("only the last worker to leave closes", async () => {
         const holder = await openWork(db);
         const file = await rowIn(db, holder, "pending");
         await db.store.scanned(holder.sessionId, 0, 0, true);
@@ -103,12 +104,15 @@ export function describeStore(name: string, url?: () => string): void {
           reopen: false,
           concurrency: 1,
         });
-        expect(await db.store.closeSession(holder.sessionId, joiner.workerId)).toBeNull();
+        expect(await db.store.closeSession(holder.sessionId)).toBeNull();
         await db.store.claim(holder.sessionId, joiner.workerId, 0, 10, 3);
         await db.store.settle(joiner.workerId, [
           { move: "settle", file, requestId: null, durationMs: 1, object: fact(file) },
         ]);
-        expect(await db.store.closeSession(holder.sessionId, joiner.workerId)).toBe("completed");
+        await db.store.endWorker(joiner.workerId, "done");
+        expect(await db.store.closeSession(holder.sessionId)).toBeNull();
+        await db.store.endWorker(holder.workerId, "done");
+        expect(await db.store.closeSession(holder.sessionId)).toBe("completed");
       });
 
       it("a worker that was declared lost cannot renew", async () => {
@@ -132,6 +136,10 @@ export function describeStore(name: string, url?: () => string): void {
           "absent",
         );
         expect(result).toMatchObject({ registered: 1, busy: [{ sessionId: one.sessionId, file: { path: "b" } }] });
+        await db.store.endWorker(one.workerId, "interrupted");
+        const later = await db.store.register(two.sessionId, two.destinationId, [candidate("b")], "absent");
+        expect(later).toEqual({ registered: 1, busy: [] });
+        expect(await db.store.session(one.sessionId)).toMatchObject({ filesPending: 1, filesSkipped: 1 });
       });
 
       it("registering a batch again changes nothing", async () => {
@@ -218,6 +226,30 @@ export function describeStore(name: string, url?: () => string): void {
         filesPending: 0,
         filesUploading: 0,
       });
+    });
+
+    it("facts that come in late from a journal do not overwrite newer ones", async () => {
+      const opened = await openWork(db);
+      const file = await rowIn(db, opened, "uploading");
+      const settle = (sizeBytes: number, ageMs: number) =>
+        db.store.settle(
+          opened.workerId,
+          [{ move: "settle", file, requestId: null, durationMs: 1, object: fact({ sizeBytes, mtimeNs: 1n }) }],
+          ageMs,
+        );
+      await settle(20, 0);
+      await settle(10, 60_000);
+      expect((await db.store.known(opened.destinationId, [file.key])).get(file.key)?.sizeBytes).toBe(20);
+      const upload = {
+        key: file.key,
+        partSizeBytes: 8,
+        sizeBytes: 20,
+        mtimeNs: 1n,
+        checksumAlgorithm: "crc32",
+      } as const;
+      await db.store.uploads.begin(file.id, { ...upload, uploadId: "newer" });
+      await db.store.uploads.begin(file.id, { ...upload, uploadId: "older" }, 60_000);
+      expect(await db.store.uploads.find(file.id)).toMatchObject({ uploadId: "newer" });
     });
 
     it("remembers parts, and hands them to whoever takes the file next", async () => {

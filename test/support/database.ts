@@ -41,7 +41,8 @@ export async function testDatabase(options: TestDatabaseOptions = {}): Promise<T
   const url = options.url ?? inject("databaseUrl");
   const schema = `t_${randomBytes(6).toString("hex")}`;
   const database = openDatabase({
-    address: async () => ({ connectionString: url }),
+    // Named after the schema, so that a test can cut its own connections and nobody else's.
+    address: async () => ({ connectionString: url, application_name: schema }),
     description: "the tests' database",
     maxConnections: 4,
     now: Date.now,

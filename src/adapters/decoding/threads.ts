@@ -62,17 +62,19 @@ export function openDecoderThreads({ threads, heapMiB = 256 }: ThreadOptions): R
       const settle = (): void => {
         if (timer) clearTimeout(timer);
         signal.removeEventListener("abort", abort);
-        worker.removeAllListeners();
+        worker.off("message", answered).off("error", broke).off("exit", left);
       };
       const fail = (error: unknown): void => {
         settle();
-        // A thread that is ending may still report why; nobody listens any more.
+        // A thread that is ending may still report why; nobody asks any more.
         worker.on("error", () => undefined);
         void worker.terminate().then(() => reject(error));
       };
       const abort = (): void => fail(signal.reason);
-      signal.addEventListener("abort", abort, { once: true });
-      worker.once("message", (answer: Answer) => {
+      const broke = (error: NodeJS.ErrnoException): void =>
+        fail(error.code === "ERR_WORKER_OUT_OF_MEMORY" ? tooLarge(name, heapMiB) : error);
+      const left = (code: number): void => fail(new Error(`the decoding thread ended by itself (${code})`));
+      const answered = (answer: Answer): void => {
         settle();
         if (closed) void worker.terminate();
         else {
@@ -80,11 +82,9 @@ export function openDecoderThreads({ threads, heapMiB = 256 }: ThreadOptions): R
           idle.push(worker);
         }
         resolve(answer);
-      });
-      worker.once("error", (error: NodeJS.ErrnoException) => {
-        fail(error.code === "ERR_WORKER_OUT_OF_MEMORY" ? tooLarge(name, heapMiB) : error);
-      });
-      worker.once("exit", (code) => fail(new Error(`the decoding thread ended by itself (${code})`)));
+      };
+      signal.addEventListener("abort", abort, { once: true });
+      worker.on("message", answered).on("error", broke).on("exit", left);
       worker.postMessage(job);
     });
   };

@@ -48,6 +48,13 @@ const elsewhere: Row = {
   says: "the bucket is in another region",
   hint: "set s3.region (or AWS_REGION) to the bucket's region",
 };
+const misused: Row = {
+  code: "settings_refused",
+  remedy: "none",
+  says: "the store refuses how it is asked to keep objects",
+  hint: "check s3.storageClass, s3.serverSideEncryption and s3.kmsKeyId against what the bucket allows",
+};
+const full: Row = { code: "disk_full", remedy: "none", says: "the store has no room left" };
 const refused: Row = { code: "store_refused", remedy: "none", says: "the store refused the request" };
 const noBucket: Row = {
   code: "bucket_missing",
@@ -88,7 +95,14 @@ const byStoreCode: Readonly<Record<string, Row>> = {
   AccessDenied: denied,
   AllAccessDisabled: denied,
   AccountProblem: denied,
-  "KMS.DisabledException": denied,
+  "KMS.DisabledException": misused,
+  "KMS.NotFoundException": misused,
+  "KMS.InvalidStateException": misused,
+  "KMS.KMSInvalidStateException": misused,
+  KMSKeyNotFound: misused,
+  InvalidStorageClass: misused,
+  InvalidEncryptionAlgorithmError: misused,
+  InsufficientCapacity: full,
   NotImplemented: refused,
   NoSuchBucket: noBucket,
   PermanentRedirect: elsewhere,
@@ -123,6 +137,7 @@ const byStatus: Readonly<Record<number, Row>> = {
   501: refused,
   502: failed,
   503: busy,
+  507: full,
   504: failed,
 };
 

@@ -14,7 +14,10 @@ export async function profileRegion(named: string | null, env: Env): Promise<str
   const known = new Set([...Object.keys(configFile), ...Object.keys(credentialsFile)]);
   if (profile !== null && !known.has(profile)) {
     throw new UploaderError("config_invalid", `there is no AWS profile ${JSON.stringify(profile)}`, {
-      hint: known.size > 0 ? `there are ${[...known].sort().join(", ")}` : "~/.aws/config has no profiles: run aws configure",
+      hint:
+        known.size > 0
+          ? `there are ${[...known].sort().join(", ")}`
+          : "~/.aws/config has no profiles: run aws configure",
     });
   }
   const name = profile ?? "default";
