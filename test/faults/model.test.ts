@@ -5,6 +5,7 @@ import { type FileMove, type FileStatus, fileMoves } from "../../src/core/states
 import type { ClaimedFile, Ending, OpenedSession } from "../../src/core/store.ts";
 import { type TestDatabase, testDatabase, worker } from "../support/database.ts";
 import { fact, work } from "../support/session.ts";
+import { chance } from "./chance.ts";
 import * as model from "./model.ts";
 import { untrueCounters } from "./soundness.ts";
 
@@ -17,23 +18,6 @@ beforeAll(async () => {
   db = await testDatabase();
 });
 afterAll(() => db.drop());
-
-/** mulberry32: the same walk for the same seed. */
-function chance(seed: number) {
-  let state = seed;
-  const next = (): number => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-  return {
-    below: (end: number): number => Math.floor(next() * end),
-    flip: (share = 0.5): boolean => next() < share,
-    oneOf: <T>(list: readonly T[]): T | undefined => list[Math.floor(next() * list.length)],
-    some: <T>(list: readonly T[], share: number): T[] => list.filter(() => next() < share),
-  };
-}
 
 const keys = ["a", "b", "c", "d", "e"];
 const mtimeNs = 5n;

@@ -1,14 +1,15 @@
 /** Several real processes on one session. */
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { bucket, openScene, prefix, type Scene } from "./scene.ts";
+import { makeTree } from "../support/tree.ts";
+import { openScene, type Scene } from "./scene.ts";
 import { expectComplete } from "./soundness.ts";
 
-const files = 24;
-const tree = Object.fromEntries(Array.from({ length: files }, (_, n) => [`${String(n).padStart(2, "0")}.wav`, 100 + n]));
+const some = (count: number): Record<string, number> =>
+  Object.fromEntries(Array.from({ length: count }, (_, n) => [`${String(n).padStart(4, "0")}.wav`, 10]));
 
 let scene: Scene;
 beforeEach(async () => {
-  scene = await openScene({ tree });
+  scene = await openScene({ tree: some(24) });
 });
 afterEach(() => scene.close());
 
@@ -53,25 +54,37 @@ it("the second is refused, names the first, and sends nothing", async () => {
   await expectComplete(scene, scene.root, scene.paths);
 });
 
-it("with --join the second shares the work", async () => {
+/** Both at work on what is there; how many files each sent. */
+async function shared(count: number): Promise<number[]> {
+  makeTree(scene.root, some(count));
   const puts = holdPuts();
-  // More files than one claim takes would be needed to leave some over: the first is stopped short of claiming them all.
   const first = scene.start(["-j", "2"]);
   await puts.waiting(2);
   const second = scene.start(["-j", "2", "--join", String(await sessionOf())]);
   await second.said(({ type }) => type === "start");
   puts.go();
-  const [one, two] = await Promise.all([first.ended, second.ended]);
-  expect([one.code, two.code], one.output + two.output).toEqual([0, 0]);
-  expect(one.summary!.filesThisRun + two.summary!.filesThisRun).toBe(files);
-  await expectComplete(scene, scene.root, scene.paths);
+  const ends = await Promise.all([first.ended, second.ended]);
+  for (const { code, output } of ends) expect(code, output).toBe(0);
+  await expectComplete(scene, scene.root, Object.keys(some(count)));
+  return ends.map(({ summary }) => summary?.filesThisRun ?? 0);
+}
+
+it("with --join the second shares the work, and nothing is sent twice", async () => {
+  const [one, two] = await shared(1_100);
+  expect(one! + two!).toBe(1_100);
+  expect(Math.min(one!, two!)).toBeGreaterThan(0);
+});
+
+it("with --join a few files are shared too", async () => {
+  const [one, two] = await shared(24);
+  expect(one! + two!).toBe(24);
+  expect(Math.min(one!, two!)).toBeGreaterThan(0);
 });
 
 it("one dies, the other finishes what it held", { timeout: 60_000 }, async () => {
   const puts = holdPuts();
   const first = scene.start(["-j", "2"]);
   await puts.waiting(2);
-  await scene.sql(`select 1`);
   const second = scene.start(["-j", "2", "--join", String(await sessionOf())]);
   await second.said(({ type }) => type === "start");
   await first.kill();
@@ -79,7 +92,24 @@ it("one dies, the other finishes what it held", { timeout: 60_000 }, async () =>
   const ended = await second.ended;
   expect(ended, ended.output).toMatchObject({ code: 0, summary: { status: "completed" } });
   await expectComplete(scene, scene.root, scene.paths);
-  expect(scene.s3.keys(bucket).every((key) => key.startsWith(prefix))).toBe(true);
   const ends = await scene.sql(`select end_reason from :"schema".workers order by id`);
   expect(ends).toEqual([{ end_reason: "lost" }, { end_reason: "done" }]);
+});
+
+it("when the one that scans dies, the other does not call the work complete", async () => {
+  const listing = new Promise<void>((resolve) => {
+    scene.store.onRequest = async (name, at) => {
+      if (at !== "answer" || name !== "GET") return true;
+      resolve();
+      return new Promise(() => undefined);
+    };
+  });
+  const first = scene.start();
+  await listing;
+  await first.kill();
+  scene.store.onRequest = async () => true;
+  const helper = await scene.start(["--join", String(await sessionOf())]).ended;
+  expect(helper, helper.output).toMatchObject({ code: 4, summary: { status: "interrupted" } });
+  expect(await scene.start().ended).toMatchObject({ code: 0 });
+  await expectComplete(scene, scene.root, scene.paths);
 });

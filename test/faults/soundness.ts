@@ -46,12 +46,17 @@ export async function expectSound({ sql, s3, bucket }: Place, when: string): Pro
 export const writtenTwice = (s3: S3Server, bucket: string): string[] =>
   s3.keys(bucket).filter((key) => (s3.object(bucket, key)?.writes ?? 0) > 1);
 
-/** Parts that the store took (and answered, as far as it knows) more than once within one upload. */
+/** Parts that were sent once more although the store had taken them, and said so as far as it knows. */
 export function partsSentTwice(s3: S3Server): string[] {
-  const taken = s3.log
-    .filter((entry) => entry.operation === "UploadPart" && entry.status === 200)
-    .map((entry) => `${entry.key} part ${entry.partNumber} of ${entry.uploadId}`);
-  return taken.filter((name, at) => taken.indexOf(name) !== at);
+  const finished = new Set<string>();
+  const again: string[] = [];
+  for (const { operation, key, partNumber, uploadId, status, fault } of s3.log) {
+    if (operation !== "UploadPart") continue;
+    const part = `${key} part ${partNumber} of ${uploadId}`;
+    if (finished.has(part)) again.push(part);
+    if (status === 200 && fault === null) finished.add(part);
+  }
+  return again;
 }
 
 /** The end of a run in which nothing was to fail: bucket, database and disk say the same. */

@@ -213,6 +213,7 @@ describe("sessions", () => {
     joiner.onSleep = () => letScan();
     const joined = await runUpload(joiner, { join: 1 });
     expect(joined).toMatchObject({ exitCode: 0, totalFiles: 40, filesUploaded: 40 });
-    expect(await held).toMatchObject({ exitCode: 0, status: "completed", filesUploaded: 40 });
+    expect(await held).toMatchObject({ exitCode: 0, filesUploaded: 40 });
+    expect(await db.sql(`select status from :"schema".sync_sessions`)).toEqual([{ status: "completed" }]);
   });
 });
