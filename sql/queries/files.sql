@@ -165,18 +165,19 @@ with done as (
 )
 select id from moved;
 
--- files_postpone(worker_id, ids, codes, messages, delays_ms, request_ids, durations)
--- Move postpone: an attempt that failed and has others left.
+-- files_postpone(worker_id, ids, attempts, codes, messages, delays_ms, request_ids, durations)
+-- Move postpone: an attempt that failed and has others left. `attempts` as they were when the file was claimed: told
+-- again after a lost answer, it must not move a row that has been claimed anew.
 with failed as (
-  select * from unnest($2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::int[])
-    as t(id, code, message, delay_ms, request_id, duration_ms)
+  select * from unnest($2::bigint[], $3::int[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::int[])
+    as t(id, attempts, code, message, delay_ms, request_id, duration_ms)
 ), moved as (
   update :"schema".file_uploads f
   set status = 'pending', worker_id = null, attempts = f.attempts + 1, last_attempt_at = now(),
       next_attempt_at = now() + make_interval(secs => d.delay_ms / 1000.0), error_code = d.code,
       error_message = d.message
   from failed d
-  where f.id = d.id and f.status = 'uploading' and f.worker_id = $1
+  where f.id = d.id and f.status = 'uploading' and f.worker_id = $1 and f.attempts = d.attempts
   returning f.id, f.attempts
 ), noted as (
   insert into :"schema".upload_attempts
@@ -206,17 +207,18 @@ with failed as (
 )
 select id from moved;
 
--- files_revise(worker_id, ids, sizes, mtimes, reasons, delays_ms)
--- Move revise: the file changed while it was read. Not an attempt; taken again when it has settled.
+-- files_revise(worker_id, ids, looks, sizes, mtimes, reasons, delays_ms)
+-- Move revise: the file changed while it was read. Not an attempt; taken again when it has settled. `looks` as they were
+-- when the file was claimed, for the same reason as in files_postpone.
 with changed as (
-  select * from unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::bigint[])
-    as t(id, file_size, mtime_ns, reason, delay_ms)
+  select * from unnest($2::bigint[], $3::int[], $4::bigint[], $5::bigint[], $6::text[], $7::bigint[])
+    as t(id, looks, file_size, mtime_ns, reason, delay_ms)
 ), moved as (
   update :"schema".file_uploads f
   set status = 'pending', worker_id = null, file_size = d.file_size, mtime_ns = d.mtime_ns, reason = d.reason,
       looks = f.looks + 1, next_attempt_at = now() + make_interval(secs => d.delay_ms / 1000.0)
   from changed d
-  where f.id = d.id and f.status = 'uploading' and f.worker_id = $1
+  where f.id = d.id and f.status = 'uploading' and f.worker_id = $1 and f.looks = d.looks
   returning f.id, f.attempts
 ), noted as (
   insert into :"schema".upload_attempts (file_id, attempt, worker_id, outcome, error_code)

@@ -199,16 +199,26 @@ const verdicts: Record<SummaryEvent["status"], string> = {
   dry_run: "dry run: nothing was written",
 };
 
+/** Where the session's state is not the whole answer. */
+const exceptions: readonly { applies(event: SummaryEvent, left: number): boolean; says: string }[] = [
+  {
+    applies: ({ status, filesNotReady }, left) => status === "interrupted" && filesNotReady > 0 && left === 0,
+    says: "finished, except files that are still being written: the same command takes them later",
+  },
+  {
+    applies: ({ exitCode, filesFailed }) => exitCode === 3 && filesFailed === 0,
+    says: "finished, but some files were kept back: the store holds other bytes under their keys",
+  },
+  {
+    applies: ({ status, exitCode }) => status === "in_progress" && exitCode === 0,
+    says: "complete: every selected file is confirmed in the store; a helper is about to leave",
+  },
+];
+
 export function summaryText(event: SummaryEvent, configFlag = ""): string {
-  const conflicting = event.exitCode === 3 && event.filesFailed === 0;
-  const verdict =
-    event.status === "interrupted" && event.exitCode === 4
-      ? "finished, except files that are still being written: the same command takes them later"
-      : conflicting
-        ? "finished, but some files were kept back: the store holds other bytes under their keys"
-        : verdicts[event.status];
   const { sessionId, totalFiles, filesUploaded, filesSkipped, filesFailed, filesNotReady } = event;
   const left = totalFiles - filesUploaded - filesSkipped - filesFailed - filesNotReady;
+  const verdict = exceptions.find(({ applies }) => applies(event, left))?.says ?? verdicts[event.status];
   const parts: [number, string][] = [
     [filesSkipped, "skipped (safe already, or left alone)"],
     [filesFailed, "failed"],

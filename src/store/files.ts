@@ -73,6 +73,7 @@ const moves: {
     run("files_postpone", {
       workerId,
       ids: int8Array(endings.map((ending) => ending.file.id)),
+      attempts: int4Array(endings.map((ending) => ending.file.attempts)),
       codes: textArray(endings.map((ending) => ending.code)),
       messages: textArray(endings.map((ending) => ending.message)),
       delaysMs: int8Array(endings.map((ending) => Math.round(ending.delayMs))),
@@ -83,6 +84,7 @@ const moves: {
     run("files_revise", {
       workerId,
       ids: int8Array(endings.map((ending) => ending.file.id)),
+      looks: int4Array(endings.map((ending) => ending.file.looks)),
       sizes: int8Array(endings.map((ending) => ending.sizeBytes)),
       mtimes: int8Array(endings.map((ending) => ending.mtimeNs)),
       reasons: textArray(endings.map((ending) => ending.reason)),

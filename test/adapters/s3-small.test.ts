@@ -353,7 +353,7 @@ describe("requests that fail", () => {
     ["SignatureDoesNotMatch", "credentials_invalid"],
     ["EntityTooLarge", "file_too_large"],
     ["KeyTooLongError", "key_impossible"],
-    ["InvalidStorageClass", "store_refused"],
+    ["InvalidStorageClass", "settings_refused"],
   ])("%s is %s, at once", async (storeCode, code) => {
     fixture.s3.faults.push({ match: { operation: "PutObject" }, action: { kind: "error", code: storeCode } });
     await expect(fixture.put(fixture.job("a", fixture.file("a", noise(10))))).rejects.toThrow(failing(code));

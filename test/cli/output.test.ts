@@ -465,4 +465,24 @@ describe("retry", () => {
     place.s3.faults.clear();
     expect(await place.run([...args, "--include-permanent"])).toMatchObject({ exitCode: 0 });
   });
+
+  it("uploader retry SESSION, of one whose folder was not seen to its end: exit 2, never 0", async () => {
+    expect(await place.run(["upload", card, "s3://reef/half", "--project", "half"])).toMatchObject({ exitCode: 0 });
+    const { id } = await place.session("half");
+    await place.db.sql(
+      `update :"schema".sync_sessions set status = 'interrupted', scan_finished_at = null where id = $1`,
+      [id],
+    );
+    const ended = await place.run(["retry", String(id)]);
+    expect([ended.exitCode, ended.stdout]).toEqual([2, ""]);
+    expect(ended.stderr).toMatch(
+      /^error: session \d+ has not seen all files of \S+ yet\n {2}run its upload command again/,
+    );
+    const known = await place.run(["status", String(id)]);
+    expect(known.stdout).toMatch(/selected {2}3 files, 600 B so far \(scan not finished\)\n/);
+    expect(known.stdout).toMatch(/next: nobody works on it; the same upload command goes on from here\n$/);
+    const again = await place.run(["upload", card, "s3://reef/half", "--project", "half"]);
+    expect(again).toMatchObject({ exitCode: 0 });
+    expect(await place.session("half")).toMatchObject({ id, status: "completed" });
+  });
 });

@@ -73,7 +73,6 @@ describe("at the same moment", () => {
     await helper.says(/"type":"start"/);
     place.s3.faults.clear();
     const [own, joined] = [await first.ended, await helper.ended];
-    console.log(own.stdout, joined.stdout);
     expect([own.exitCode, joined.exitCode]).toEqual([0, 0]);
     const sent = [own, joined].map((ended) => Number(ended.events().at(-1)!.filesThisRun));
     expect(sent[0]! + sent[1]!).toBe(40);

@@ -13,9 +13,9 @@ import { MiB, openScene } from "./scene.ts";
 import { expectComplete, expectSound } from "./soundness.ts";
 
 const exhaustive = process.env.UPLOADER_FAULT_ROUNDS !== undefined;
-const rounds = Number(process.env.UPLOADER_FAULT_ROUNDS ?? 8);
+const rounds = Number(process.env.UPLOADER_FAULT_ROUNDS ?? 4);
 const largeMiB = Number(process.env.UPLOADER_FAULT_LARGE_MIB ?? (exhaustive ? 1024 : 17));
-const smallFiles = exhaustive ? 5_000 : 40;
+const smallFiles = exhaustive ? 5_000 : 24;
 const seed = Number(process.env.UPLOADER_FAULT_SEED ?? 1);
 
 const faults: FaultAction[] = [
@@ -35,7 +35,7 @@ it(`${rounds} random kills (seed ${seed})`, { timeout: exhaustive ? 3_600_000 : 
   const sizeBytes = () => (exhaustive ? 4096 + random.below(60_000) : 100 + random.below(1000));
   const postgres: DebianPostgres | null = exhaustive && (await findPostgres()) ? await startDebianPostgres() : null;
   const folder = temporaryFolder();
-  const tree = { ...small(0, smallFiles, sizeBytes), "large.wav": largeMiB * MiB };
+  const tree = { ...small(0, smallFiles, sizeBytes), "0-large.wav": largeMiB * MiB };
   const s3Options = { directory: folder.path, logEntries: 1_000_000 };
   const scene = await openScene({ tree, s3: s3Options, ...(postgres ? { url: postgres.url } : {}) });
   let names = Object.keys(tree);
