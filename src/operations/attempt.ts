@@ -54,7 +54,7 @@ export async function attempt(cx: Context, tools: AttemptTools, file: ClaimedFil
  * deleted. One that is back already was only away for a moment.
  */
 async function told(cx: Context, file: ClaimedFile, error: UploaderError): Promise<UploaderError> {
-  if (!error.code.startsWith("file_") || file.derivedFrom !== null) return error;
+  if (!error.code.startsWith("file_")) return error;
   const now = await cx.source.look(file.path);
   return error.code === "file_gone" && now
     ? new UploaderError("file_unreadable", error.message, { cause: error })
@@ -86,10 +86,13 @@ async function decide(cx: Context, tools: AttemptTools, file: ClaimedFile, elaps
   const known = file.expect === "known" ? await tools.known(file) : null;
 
   if (known) {
-    const verdict =
-      known.sizeBytes === file.sizeBytes ? await cx.destination.compare(body, known, signal) : "different";
+    // Safe by definition; what is made of a recording may be made otherwise now, with its size and mtime.
+    const isSafe = !derived && known.sizeBytes === file.sizeBytes && known.mtimeNs === file.mtimeNs;
+    const compare = () =>
+      known.sizeBytes === file.sizeBytes ? cx.destination.compare(body, known, signal) : "different";
+    const verdict = isSafe ? "equal" : await compare();
     if (verdict === "equal") return unchanged(file, known, "unchanged");
-    if (verdict === "unknown") return unproven(cx, file);
+    if (verdict === "unknown" && !derived) return unproven(cx, file);
     if (!known.ours && cx.policy.onConflict !== "replace") return conflict(cx, file, elapsed);
     if (known.ours && cx.policy.onChange === "fail") {
       throw new UploaderError(
@@ -142,7 +145,7 @@ async function decide(cx: Context, tools: AttemptTools, file: ClaimedFile, elaps
         move: "revise",
         file,
         sizeBytes: result.sizeBytes,
-        mtimeNs: result.mtimeNs,
+        mtimeNs: derived?.mtimeNs ?? result.mtimeNs,
         reason: "settling",
         delayMs: cx.policy.settleSeconds * 1000,
       };

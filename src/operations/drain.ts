@@ -144,8 +144,9 @@ export async function drain(cx: Context, input: DrainInput): Promise<DrainResult
   /** A file, and what was made of it meanwhile: whoever made it sends it, so little of it lies on the disk. */
   const workAll = async (file: ClaimedFile): Promise<void> => {
     await work(file);
-    for (const made of deriver.claimed(file)) {
-      lease.inHand.add(made.id);
+    const mine = deriver.claimed(file);
+    for (const { id } of mine) lease.inHand.add(id);
+    for (const made of mine) {
       if (stopping.aborted) settler.add({ move: "release", file: made });
       else await work(made);
     }

@@ -58,7 +58,14 @@ describe.each(passing)("a statement meets %o", (fault) => {
   });
 });
 
-const doors: Door[] = ["closed", "silent", "hangs up", { sqlstate: "57P03" }, { sqlstate: "53300" }, { sqlstate: "57P01" }];
+const doors: Door[] = [
+  "closed",
+  "silent",
+  "hangs up",
+  { sqlstate: "57P03" },
+  { sqlstate: "53300" },
+  { sqlstate: "57P01" },
+];
 
 describe.each(doors)("new connections meet a door that is %o", (door) => {
   it("statements wait until it opens", async () => {

@@ -6,7 +6,7 @@ import type { TestDatabase } from "../support/database.ts";
 import type { PostgresFault } from "../support/postgres-proxy.ts";
 import { bucket, databaseOf, destinationOf, openScene, type Scene } from "./scene.ts";
 import { partsSentTwice, untrueCounters } from "./soundness.ts";
-import { smallTree, type Stage, type Verb, verbs } from "./verbs.ts";
+import { type Stage, smallTree, type Verb, verbs } from "./verbs.ts";
 
 let scene: Scene;
 let before: TestDatabase;
@@ -61,10 +61,16 @@ async function traces(verb: Verb, stage: Stage) {
       `select f.s3_key, a.attempt, a.outcome, a.error_code
        from :"schema".upload_attempts a join :"schema".file_uploads f on f.id = a.file_id order by f.s3_key, a.id`,
     ),
-    workers: await scene.sql(`select dense_rank() over (order by session_id) as session, end_reason from :"schema".workers order by id`),
+    workers: await scene.sql(
+      `select dense_rank() over (order by session_id) as session, end_reason from :"schema".workers order by id`,
+    ),
     multiparts: await scene.sql(`select status, count(*) from :"schema".multipart_uploads group by 1`),
-    configs: await scene.sql(`select dense_rank() over (order by session_id) as session, config from :"schema".config_history order by id`),
-    bucket: scene.s3.keys(bucket).map((key) => ({ key, writes: scene.s3.object(bucket, key)?.writes, md5: scene.s3.object(bucket, key)?.md5() })),
+    configs: await scene.sql(
+      `select dense_rank() over (order by session_id) as session, config from :"schema".config_history order by id`,
+    ),
+    bucket: scene.s3
+      .keys(bucket)
+      .map((key) => ({ key, writes: scene.s3.object(bucket, key)?.writes, md5: scene.s3.object(bucket, key)?.md5() })),
     untrue: await untrueCounters(scene.sql),
     doubled: partsSentTwice(scene.s3),
   };
@@ -75,7 +81,9 @@ it("the verbs execute every statement of sql/queries, but for those that only lo
     /^(destinations_find|files_list|files_settled|sessions_(causes|latest|list)|installation_get|explain_\w+|verify_\w+|gc_\w+)$/;
   const decoding = /^(decoded_\w+|files_(derive|rederive))$/;
   const executed = new Set(Object.values(verbs).flatMap((verb) => verb.statements.map((name) => name.split(" ")[0])));
-  const missing = [...loadStatements("public").keys()].filter((name) => !executed.has(name) && !onlyLook.test(name) && !decoding.test(name));
+  const missing = [...loadStatements("public").keys()].filter(
+    (name) => !executed.has(name) && !onlyLook.test(name) && !decoding.test(name),
+  );
   expect(missing).toEqual([]);
 });
 

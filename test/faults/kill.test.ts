@@ -57,8 +57,12 @@ const writes = (name: string): boolean =>
 
 it("small files, from an empty database on", { timeout: 300_000 }, async () => {
   const puts = Object.keys(smallTree).map((path) => `PUT ${prefix}/${path}`);
-  const migrating = ["? create schema", "? create table installation ( id uuid prim", "? insert into uploader_migrations (id, nam"];
-  const resuming = ["sessions_resume", "workers_rescue", "files_requeue"];
+  const migrating = [
+    "? create schema",
+    "? create table installation ( id uuid prim",
+    "? insert into uploader_migrations (id, nam",
+  ];
+  const resuming = ["sessions_resume", "workers_rescue", "files_rested", "files_requeue"];
   const moments = [...verbs["a first run"]!.statements, ...puts, ...migrating, ...resuming];
   await walk({ tree: smallTree, migrated: false }, moments.filter(writes), wholeTree);
 });
@@ -66,12 +70,33 @@ it("small files, from an empty database on", { timeout: 300_000 }, async () => {
 it("a large file: each part, its beginning and its completion", { timeout: 300_000 }, async () => {
   const key = `${prefix}/c/large.wav`;
   const parts = [1, 2, 3].flatMap((part) => [`PUT ${key} part ${part}`, `uploads_part ${part}`]);
-  const moments = [...parts, `POST ${key} uploads`, `POST ${key} uploadId`, "uploads_begin", "uploads_end", "files_settle"];
+  const moments = [
+    ...parts,
+    `POST ${key} uploads`,
+    `POST ${key} uploadId`,
+    "uploads_begin",
+    "uploads_end",
+    "files_settle",
+  ];
   await walk({ tree: { "c/large.wav": 17 * MiB } }, moments, wholeTree);
 });
 
-it("every other move: files that fail, change, wait, are left behind and taken again", { timeout: 300_000 }, async () => {
-  const moves = ["skip", "postpone", "give_up", "revise", "release", "requeue", "supersede", "abandon", "condemn", "renew"];
+it("every other move: files that fail, change, wait, are left behind and taken again", {
+  timeout: 300_000,
+}, async () => {
+  const moves = [
+    "skip",
+    "postpone",
+    "give_up",
+    "revise",
+    "release",
+    "requeue",
+    "supersede",
+    "abandon",
+    "condemn",
+    "renew",
+    "displace",
+  ];
   const moments = [...moves.map((move) => `files_${move}`), "sessions_close", "sessions_fail", "sessions_resume_work"];
   const tree = { "ok.wav": 100, "there.wav": 200, "other.wav": 300, "flaky.wav": 400, "grows.wav": 500 };
   const keyOf = (path: string): string => `${prefix}/${path}`;
@@ -87,7 +112,9 @@ it("every other move: files that fail, change, wait, are left behind and taken a
       times: Number.POSITIVE_INFINITY,
     });
     const few = ["--skip-retry", "--settle", "0", "-j", "1", "--attempts"];
-    void s3.waitFor(({ key }) => key === keyOf("flaky.wav")).then(() => writeFileSync(join(root, "grows.wav"), "grown"));
+    void s3
+      .waitFor(({ key }) => key === keyOf("flaky.wav"))
+      .then(() => writeFileSync(join(root, "grows.wav"), "grown"));
     const first = await through(() => scene.start([...few, "2"]));
     expect(first, first.output).toMatchObject({ code: 3 });
 
@@ -102,12 +129,16 @@ it("every other move: files that fail, change, wait, are left behind and taken a
         s3.forget();
         stopAt = keyOf(path);
         const child = scene.start([...few, "1"]);
-        void s3.waitFor(({ state, key }) => state === "stalled" && key === keyOf(path)).then(async () => {
-          stopAt = null;
-          child.process.kill("SIGINT");
-          await child.said(({ type, message }) => type === "notice" && String(message).startsWith("stopping cleanly"));
-          s3.faults.release();
-        });
+        void s3
+          .waitFor(({ state, key }) => state === "stalled" && key === keyOf(path))
+          .then(async () => {
+            stopAt = null;
+            child.process.kill("SIGINT");
+            await child.said(
+              ({ type, message }) => type === "notice" && String(message).startsWith("stopping cleanly"),
+            );
+            s3.faults.release();
+          });
         return child;
       });
       expect([3, 130], stopped.output).toContain(stopped.code);
@@ -116,13 +147,19 @@ it("every other move: files that fail, change, wait, are left behind and taken a
     await stoppedAt("new/1.wav");
     writeFileSync(join(root, "new/1.wav"), "other bytes since it was sent");
     await stoppedAt("new/2.wav");
+    const other = await through(() => scene.start([...few, "1", "--project", "other"]));
+    expect(other, other.output).toMatchObject({ code: 3 });
     const afresh = await through(() => scene.start([...few, "1", "--new-session"]));
     expect(afresh, afresh.output).toMatchObject({ code: 3 });
 
     s3.faults.clear();
     const retried = await through(() => scene.start(["--rounds", "1", "--delay", "0"], ["retry", "latest"]));
     expect(retried, retried.output).toMatchObject({ code: 3, summary: { status: "completed_with_errors" } });
-    expect([...s3.keys(bucket)].sort()).toEqual([...scene.paths, "new/1.wav", "new/2.wav", "new/3.wav"].map(keyOf).sort());
-    expect(await scene.sql(`select s3_key from :"schema".file_uploads where status in ('pending', 'uploading')`)).toEqual([]);
+    expect([...s3.keys(bucket)].sort()).toEqual(
+      [...scene.paths, "new/1.wav", "new/2.wav", "new/3.wav"].map(keyOf).sort(),
+    );
+    expect(
+      await scene.sql(`select s3_key from :"schema".file_uploads where status in ('pending', 'uploading')`),
+    ).toEqual([]);
   });
 });

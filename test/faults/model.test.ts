@@ -33,7 +33,8 @@ function walker(seed: number) {
   let destinationId = 0;
 
   const candidate = (key: string, sizeBytes: number) => ({ path: key, key, sizeBytes, mtimeNs });
-  const workOf = (n: number) => work({ project: `walk ${seed}.${n}`, destination: { kind: "s3", identity: `s3://${seed}`, text: "", prefix: "" } });
+  const workOf = (n: number) =>
+    work({ project: `walk ${seed}.${n}`, destination: { kind: "s3", identity: `s3://${seed}`, text: "", prefix: "" } });
 
   /** What both did: the same refusal, or the same success, whose ids the model learns. */
   const opened = (
@@ -100,204 +101,261 @@ function walker(seed: number) {
     },
     enter: () => {
       const [at, pid, how] = [session(), 1 + random.below(4), { joined: random.flip(0.7), reopen: random.flip() }];
-      return at && {
-        moves: ["rescue"],
-        run: async () => {
-          const ours = model.enter(state, at, pid, how);
-          const real = await unlessHeld(db.store.enterSession(at.id, worker(pid), { ...lasting, ...how }));
-          opened(real, ours && { resumed: at.id, worker: ours.worker }, at.work, pid);
-        },
-      };
+      return (
+        at && {
+          moves: ["rescue"],
+          run: async () => {
+            const ours = model.enter(state, at, pid, how);
+            const real = await unlessHeld(db.store.enterSession(at.id, worker(pid), { ...lasting, ...how }));
+            opened(real, ours && { resumed: at.id, worker: ours.worker }, at.work, pid);
+          },
+        }
+      );
     },
     register: () => {
       const [at, some, size] = [session(), random.some(keys, 0.6), 10 + random.below(3)];
-      return at && {
-        moves: ["displace"],
-        run: async () => {
-          const files = some.map((key) => candidate(key, size));
-          const { registered } = await db.store.register(at.id, destinationId, files, "absent");
-          expect(registered).toBe(model.register(state, at.id, some, size));
-        },
-      };
+      return (
+        at && {
+          moves: ["displace"],
+          run: async () => {
+            const files = some.map((key) => candidate(key, size));
+            const { registered } = await db.store.register(at.id, destinationId, files, "absent");
+            expect(registered).toBe(model.register(state, at.id, some, size));
+          },
+        }
+      );
     },
     refuse: () => {
       const [at, key, permanent] = [session(), random.oneOf(keys)!, random.flip()];
-      return at && {
-        moves: [],
-        run: async () => {
-          const why = { code: "key_busy", message: "taken", permanent };
-          await db.store.refuse(at.id, destinationId, [{ ...candidate(key, 0), ...why }]);
-          model.refuse(state, at.id, key, permanent);
-        },
-      };
+      return (
+        at && {
+          moves: [],
+          run: async () => {
+            const why = { code: "key_busy", message: "taken", permanent };
+            await db.store.refuse(at.id, destinationId, [{ ...candidate(key, 0), ...why }]);
+            model.refuse(state, at.id, key, permanent);
+          },
+        }
+      );
     },
     claim: () => {
       const [by, max] = [crew(), 1 + random.below(3)];
-      return by && {
-        moves: ["claim"],
-        run: async () => {
-          const files = await db.store.claim(by.session, by.id, 0, max, 2);
-          const ours = model.claim(state, by, max, 2);
-          expect(files.map((file) => file.key)).toEqual(ours.map((file) => file.key));
-          for (const file of files) held.push({ worker: by.id, session: by.session, key: file.key, size: file.sizeBytes, file });
-        },
-      };
+      return (
+        by && {
+          moves: ["claim"],
+          run: async () => {
+            const files = await db.store.claim(by.session, by.id, 0, max, 2);
+            const ours = model.claim(state, by, max, 2);
+            expect(files.map((file) => file.key)).toEqual(ours.map((file) => file.key));
+            for (const file of files)
+              held.push({ worker: by.id, session: by.session, key: file.key, size: file.sizeBytes, file });
+          },
+        }
+      );
     },
     end: () => {
       const at = random.below(held.length);
       const one = held[at];
       const move = random.oneOf(["settle", "settle", "skip", "postpone", "revise", "release", "give_up"] as const)!;
       const permanent = random.flip();
-      return one && {
-        moves: [move],
-        run: async () => {
-          held.splice(at, 1);
-          const request = `r${++requests}`;
-          const ending = endingOf(move, one.file, request, permanent);
-          if (move === "settle") told.push({ held: one, ending, request });
-          const stayed = await db.store.settle(one.worker, [ending]);
-          expect(stayed.length === 0, `${move} moved`).toBe(model.end(state, one, move, { request, permanent }));
-        },
-      };
+      return (
+        one && {
+          moves: [move],
+          run: async () => {
+            held.splice(at, 1);
+            const request = `r${++requests}`;
+            const ending = endingOf(move, one.file, request, permanent);
+            if (move === "settle") told.push({ held: one, ending, request });
+            const stayed = await db.store.settle(one.worker, [ending]);
+            expect(stayed.length === 0, `${move} moved`).toBe(model.end(state, one, move, { request, permanent }));
+          },
+        }
+      );
     },
     "tell again": () => {
       const again = random.oneOf(told);
-      return again && {
-        moves: ["settle"],
-        run: async () => {
-          const stayed = await db.store.settle(again.held.worker, [again.ending]);
-          expect(stayed.length === 0).toBe(model.end(state, again.held, "settle", { ...again, permanent: false }));
-        },
-      };
+      return (
+        again && {
+          moves: ["settle"],
+          run: async () => {
+            const stayed = await db.store.settle(again.held.worker, [again.ending]);
+            expect(stayed.length === 0).toBe(model.end(state, again.held, "settle", { ...again, permanent: false }));
+          },
+        }
+      );
     },
     lapse: () => {
       const one = crew();
-      return one && {
-        moves: [],
-        run: async () => {
-          await db.sql(`update :"schema".workers set lease_until = now() - interval '1 s' where id = $1`, [one.id]);
-          one.lapsed = true;
-        },
-      };
+      return (
+        one && {
+          moves: [],
+          run: async () => {
+            await db.sql(`update :"schema".workers set lease_until = now() - interval '1 s' where id = $1`, [one.id]);
+            one.lapsed = true;
+          },
+        }
+      );
     },
     heartbeat: () => {
       const one = crew();
-      return one && {
-        moves: [],
-        run: async () => {
-          expect(await db.store.renewLease(one.id, 1)).toBe(!one.ended);
-          if (!one.ended) one.lapsed = false;
-        },
-      };
+      return (
+        one && {
+          moves: [],
+          run: async () => {
+            expect(await db.store.renewLease(one.id, 1)).toBe(!one.ended);
+            if (!one.ended) one.lapsed = false;
+          },
+        }
+      );
     },
     rescue: () => {
       const at = session();
-      return at && {
-        moves: ["rescue"],
-        run: async () => {
-          await db.store.rescue(at.id, worker(9));
-          model.rescue(state, at.id);
-        },
-      };
+      return (
+        at && {
+          moves: ["rescue"],
+          run: async () => {
+            await db.store.rescue(at.id, worker(9));
+            model.rescue(state, at.id);
+          },
+        }
+      );
     },
     leave: () => {
       const one = crew();
-      return one && {
-        moves: [],
-        run: async () => {
-          await db.store.endWorker(one.id, "done");
-          one.ended = true;
-        },
-      };
+      return (
+        one && {
+          moves: [],
+          run: async () => {
+            await db.store.endWorker(one.id, "done");
+            one.ended = true;
+          },
+        }
+      );
     },
     requeue: () => {
       const [at, includePermanent] = [session(), random.flip()];
-      return at && {
-        moves: ["requeue"],
-        run: async () => {
-          await db.store.requeue(at.id, includePermanent);
-          model.requeue(state, at.id, includePermanent);
-        },
-      };
+      return (
+        at && {
+          moves: ["requeue"],
+          run: async () => {
+            await db.store.requeue(at.id, includePermanent);
+            model.requeue(state, at.id, includePermanent);
+          },
+        }
+      );
     },
     condemn: () => {
       const at = session();
-      return at && {
-        moves: ["condemn"],
-        run: async () => {
-          await db.store.condemn(at.id);
-          for (const file of state.files) if (file.session === at.id && file.status === "failed") file.permanent = true;
-        },
-      };
+      return (
+        at && {
+          moves: ["condemn"],
+          run: async () => {
+            await db.store.condemn(at.id);
+            for (const file of state.files)
+              if (file.session === at.id && file.status === "failed") file.permanent = true;
+          },
+        }
+      );
     },
     renew: () => {
       const [at, key, size] = [session(), random.oneOf(keys)!, 10 + random.below(3)];
-      return at && {
-        moves: ["renew"],
-        run: async () => {
-          await db.store.renew(at.id, destinationId, [candidate(key, size)]);
-          model.renew(state, at.id, key, size);
-        },
-      };
+      return (
+        at && {
+          moves: ["renew"],
+          run: async () => {
+            await db.store.renew(at.id, destinationId, [candidate(key, size)]);
+            model.renew(state, at.id, key, size);
+          },
+        }
+      );
     },
     judge: () => {
       const [at, size] = [session(), 10 + random.below(3)];
-      return at && {
-        moves: [],
-        run: async () => {
-          const real = await db.store.judge(at.id, destinationId, keys.map((key) => candidate(key, size)));
-          const ours = (verdict: string) => keys.filter((key) => model.judge(state, at.id, key, size) === verdict);
-          expect({ ...real, safeBytes: 0, fresh: real.fresh.map(({ key }) => key), known: real.known.map(({ key }) => key), renewed: real.renewed.map(({ key }) => key) }).toEqual({
-            safeFiles: ours("safe").length, safeBytes: 0, fresh: ours("fresh"), known: ours("known"), renewed: ours("renewed"),
-          });
-        },
-      };
+      return (
+        at && {
+          moves: [],
+          run: async () => {
+            const real = await db.store.judge(
+              at.id,
+              destinationId,
+              keys.map((key) => candidate(key, size)),
+            );
+            const ours = (verdict: string) => keys.filter((key) => model.judge(state, at.id, key, size) === verdict);
+            expect({
+              ...real,
+              safeBytes: 0,
+              fresh: real.fresh.map(({ key }) => key),
+              known: real.known.map(({ key }) => key),
+              renewed: real.renewed.map(({ key }) => key),
+            }).toEqual({
+              safeFiles: ours("safe").length,
+              safeBytes: 0,
+              fresh: ours("fresh"),
+              known: ours("known"),
+              renewed: ours("renewed"),
+            });
+          },
+        }
+      );
     },
     "release others": () => {
       const one = crew();
-      return one && {
-        moves: ["release"],
-        run: async () => {
-          await db.store.releaseOthers(one.id, new Set());
-          for (const file of state.files) {
-            if (file.status === "uploading" && file.worker === one.id) Object.assign(file, { status: "pending", worker: null });
-          }
-        },
-      };
+      return (
+        one && {
+          moves: ["release"],
+          run: async () => {
+            await db.store.releaseOthers(one.id, new Set());
+            for (const file of state.files) {
+              if (file.status === "uploading" && file.worker === one.id)
+                Object.assign(file, { status: "pending", worker: null });
+            }
+          },
+        }
+      );
     },
     scanned: () => {
       const [at, finished] = [session(), random.flip(0.8)];
-      return at && {
-        moves: [],
-        run: async () => {
-          await db.store.scanned(at.id, 0, 0, finished);
-          at.scanned = finished;
-        },
-      };
+      return (
+        at && {
+          moves: [],
+          run: async () => {
+            await db.store.scanned(at.id, 0, 0, finished);
+            at.scanned = finished;
+          },
+        }
+      );
     },
     close: () => {
       const one = crew();
       const at = state.sessions.find(({ id }) => id === one?.session);
-      return one && at && {
-        moves: [],
-        run: async () => expect(await db.store.closeSession(at.id)).toBe(model.close(state, at)),
-      };
+      return (
+        one &&
+        at && {
+          moves: [],
+          run: async () => expect(await db.store.closeSession(at.id)).toBe(model.close(state, at)),
+        }
+      );
     },
     fail: () => {
       const [one, isFault] = [crew(), random.flip()];
       const at = state.sessions.find(({ id }) => id === one?.session);
-      return one && at && {
-        moves: [],
-        run: async () => {
-          await db.store.failSession(at.id, isFault ? { code: "disk_full", message: "full" } : null);
-          model.fail(state, at, isFault);
-        },
-      };
+      return (
+        one &&
+        at && {
+          moves: [],
+          run: async () => {
+            await db.store.failSession(at.id, isFault ? { code: "disk_full", message: "full" } : null);
+            model.fail(state, at, isFault);
+          },
+        }
+      );
     },
     "time passes": () => ({
       moves: [],
       run: async () => {
-        await db.sql(`update :"schema".file_uploads set next_attempt_at = now() where destination_id = ${destinationId}`);
+        await db.sql(
+          `update :"schema".file_uploads set next_attempt_at = now() where destination_id = ${destinationId}`,
+        );
         for (const file of state.files) file.due = true;
       },
     }),
@@ -358,7 +416,8 @@ describe("random walks", () => {
     try {
       for (let n = 0; n < steps; n++) trace.push(await step());
     } catch (error) {
-      (error as Error).message = `seed ${seed}, after ${trace.filter((name) => name).join(", ")}: ${(error as Error).message}`;
+      (error as Error).message =
+        `seed ${seed}, after ${trace.filter((name) => name).join(", ")}: ${(error as Error).message}`;
       throw error;
     }
   });

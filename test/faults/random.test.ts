@@ -7,7 +7,7 @@ import { expect, it } from "vitest";
 import { type DebianPostgres, findPostgres, startDebianPostgres } from "../support/debian-postgres.ts";
 import { type Boundary, runUntil } from "../support/kill-driver.ts";
 import type { FaultAction } from "../support/s3-server/faults.ts";
-import { makeTree, temporaryFolder, type TreeContents } from "../support/tree.ts";
+import { makeTree, type TreeContents, temporaryFolder } from "../support/tree.ts";
 import { chance } from "./chance.ts";
 import { MiB, openScene } from "./scene.ts";
 import { expectComplete, expectSound } from "./soundness.ts";

@@ -23,9 +23,9 @@ it.each(["postpone", "revise"] as const)("%s leaves the file in the hands that t
   const [again] = await db.store.claim(opened.sessionId, opened.workerId, 0, 10, 3);
   expect(again?.id).toBe(file.id);
   expect(await db.store.settle(opened.workerId, [ending])).toEqual([file]);
-  expect(await db.sql(`select status, attempts + looks as count from :"schema".file_uploads where id = $1`, [file.id])).toEqual([
-    { status: "uploading", count: 1 },
-  ]);
+  expect(
+    await db.sql(`select status, attempts + looks as count from :"schema".file_uploads where id = $1`, [file.id]),
+  ).toEqual([{ status: "uploading", count: 1 }]);
   await db.store.settle(opened.workerId, [{ move: "release", file: again! }]);
 });
 

@@ -3,18 +3,18 @@ import { randomBytes } from "node:crypto";
 import { rmSync } from "node:fs";
 import { inject } from "vitest";
 import type { Destination } from "../../src/core/ports.ts";
+import { openDatabase } from "../../src/store/database.ts";
 import { migrate } from "../../src/store/migrate.ts";
 import { inSchema, loadStatements } from "../../src/store/statements.ts";
-import { openDatabase } from "../../src/store/database.ts";
 import { openStore } from "../../src/store/store.ts";
-import { type TestDatabase, type TestDatabaseOptions } from "../support/database.ts";
-import { type Asked, type PostgresProxy, startPostgresProxy } from "../support/postgres-proxy.ts";
+import type { TestDatabase, TestDatabaseOptions } from "../support/database.ts";
 import { type Child, startUploader } from "../support/kill-driver.ts";
+import { type Asked, type PostgresProxy, startPostgresProxy } from "../support/postgres-proxy.ts";
 import { openOn } from "../support/s3.ts";
 import { type S3Server, type S3ServerOptions, startS3Server } from "../support/s3-server/server.ts";
-import { makeTree, temporaryFolder, type TreeContents } from "../support/tree.ts";
-import type { Place, Sql } from "./soundness.ts";
 import { type StoreProxy, startStoreProxy } from "../support/store-proxy.ts";
+import { makeTree, type TreeContents, temporaryFolder } from "../support/tree.ts";
+import type { Place, Sql } from "./soundness.ts";
 
 export const bucket = "reef";
 export const prefix = "C1";
@@ -51,16 +51,16 @@ export function statementNamer(schema: string): (sql: string, values: Asked["val
   return (sql, values) => {
     const name = names.get(sql);
     if (name === "uploads_part") return `${name} ${values[1]}`;
-    return name ?? (/^(begin|commit|rollback)$/.test(sql) ? sql : `? ${firstWords(sql.replaceAll(new RegExp(`"${schema}"\\.?`, "g"), ""))}`);
+    return (
+      name ??
+      (/^(begin|commit|rollback)$/.test(sql)
+        ? sql
+        : `? ${firstWords(sql.replaceAll(new RegExp(`"${schema}"\\.?`, "g"), ""))}`)
+    );
   };
 }
 
-const firstWords = (sql: string): string =>
-  sql
-    .replace(/--.*$/gm, "")
-    .replace(/\s+/g, " ")
-    .trim()
-    .slice(0, 40);
+const firstWords = (sql: string): string => sql.replace(/--.*$/gm, "").replace(/\s+/g, " ").trim().slice(0, 40);
 
 /** Commits are not flushed to disk: here the server never dies, only its clients do. */
 function hurried(url: string): string {

@@ -23,7 +23,10 @@ export interface Stage {
   before: TestDatabase;
   /** Through the wire. */
   through: TestDatabase;
-  context(db: TestDatabase, options?: { to?: Destination; policy?: Partial<Policy>; concurrency?: number }): TestContext;
+  context(
+    db: TestDatabase,
+    options?: { to?: Destination; policy?: Partial<Policy>; concurrency?: number },
+  ): TestContext;
 }
 
 export interface Verb {
@@ -81,9 +84,21 @@ async function leaveUnfinished({ before, to, context }: Stage): Promise<void> {
   );
 }
 
-const opening = ["begin", "projects_ensure", "destinations_ensure", "sessions_newest", "sessions_insert"].concat(
-  ["files_supersede", "workers_unended", "workers_begin", "commit", "config_remember"],
-);
+/** Another project's session is to write one of the keys; its worker. */
+async function holdKey({ before, to: { kind, identity } }: Stage): Promise<number> {
+  const destination = { kind, identity, text: identity, prefix };
+  const other = await openWork(before, { project: "other", destination }, 7);
+  await before.store.register(other.sessionId, other.destinationId, [candidate("b/3.wav")], "absent");
+  return other.workerId;
+}
+
+const opening = ["begin", "projects_ensure", "destinations_ensure", "sessions_newest", "sessions_insert"].concat([
+  "files_supersede",
+  "workers_unended",
+  "workers_begin",
+  "commit",
+  "config_remember",
+]);
 const scanning = ["files_judge", "files_register", "sessions_scanned"];
 const draining = ["files_claim", "files_settle", "files_release_others", "files_next_due"];
 const closing = ["sessions_close", "workers_end", "sessions_get", "files_conflicts"];
@@ -117,7 +132,7 @@ export const verbs: Record<string, Verb> = {
     ends: { uploaded: 4 },
   },
   "what a killed run left": {
-    statements: ["sessions_resume", "workers_rescue", "files_requeue", "files_renew"],
+    statements: ["sessions_resume", "workers_rescue", "files_rested", "files_requeue", "files_renew"],
     async arrange(stage) {
       await leaveUnfinished(stage);
       makeTree(stage.scene.root, { "b/3.wav": 333 });
@@ -153,22 +168,24 @@ export const verbs: Record<string, Verb> = {
   },
   "a key that another session has open": {
     statements: ["files_holders", "files_refuse"],
-    async arrange({ before, to }) {
-      const { kind, identity } = to;
-      const destination = { kind, identity, text: identity, prefix };
-      const other = await openWork(before, { project: "other", destination }, 7);
-      await before.store.register(other.sessionId, other.destinationId, [candidate("b/3.wav")], "absent");
-    },
+    arrange: holdKey,
     act: ({ context, through }) => runUpload(context(through)),
     exitCode: 3,
     ends: { uploaded: 2, failed: 1 },
+  },
+  "a key that a session left open on which nobody works": {
+    statements: ["files_displace", "files_register"],
+    arrange: async (stage) => stage.before.store.endWorker(await holdKey(stage), "interrupted"),
+    act: ({ context, through }) => runUpload(context(through)),
+    exitCode: 0,
+    ends: { uploaded: 3 },
   },
   "a stop in the middle": {
     statements: ["files_release", "sessions_fail", "workers_end"],
     act({ context, through, to, scene }) {
       const stop = async () => {
         const scanned = () => scene.sql(`select from :"schema".sync_sessions where scan_finished_at is not null`);
-        while ((await scanned()).length === 0) continue;
+        while ((await scanned()).length === 0);
         cx.stop();
       };
       const cx = context(through, { to: onFirstPut(to, stop), concurrency: 1 });
@@ -187,7 +204,15 @@ export const verbs: Record<string, Verb> = {
     ends: { uploaded: 3 },
   },
   "retry, until its last round": {
-    statements: ["begin", "sessions_lock", "sessions_resume_work", "files_requeue", "commit", "files_retryable", "files_condemn"],
+    statements: [
+      "begin",
+      "sessions_lock",
+      "sessions_resume_work",
+      "files_requeue",
+      "commit",
+      "files_retryable",
+      "files_condemn",
+    ],
     async arrange({ before, to, context }) {
       const twice = failing(failing(to, "a/1.wav", always), "a/2.wav", always);
       await runUpload(context(before, { to: twice, policy: { attempts: 1 } }));

@@ -1,6 +1,8 @@
 /** `upload --decode` end to end: real threads, real Postgres, the strict server. */
 import { readdirSync, rmSync, writeFileSync } from "node:fs";
+import { hostname } from "node:os";
 import { join } from "node:path";
+import { crc32 } from "node:zlib";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { openScratch, type ScratchOptions } from "../../src/adapters/decoding/scratch.ts";
 import { openDecoderThreads, type ThreadOptions } from "../../src/adapters/decoding/threads.ts";
@@ -249,6 +251,33 @@ describe("upload --decode", () => {
       [json],
     );
     expect(row).toEqual({ error_code: "file_gone" });
+  });
+
+  it("many recordings with room for one on the disk, in two formats", async () => {
+    makeTree(
+      card.path,
+      Object.fromEntries(Array.from({ length: 25 }, (_, n) => [`many/${100 + n}`, batteryFile(30 + n)] as const)),
+    );
+    const summary = await runUpload(context({ budgetBytes: 1, formats: ["csv", "json"] }));
+    expect(summary).toMatchObject({ exitCode: 0, totalFiles: 28 + 2 * 27, filesUploaded: 28 + 2 * 27 });
+  });
+
+  it("what a killed process left on the disk is swept, what a living one has is not", async () => {
+    const { host, dead } = { host: crc32(hostname()).toString(16).padStart(8, "0"), dead: 2 ** 22 + 1 };
+    const [left, living] = [dead, process.ppid].map((pid) => `.uploader-${host}-${pid}-abc.partial`);
+    makeTree(join(state.path, "decoding"), { [`${left}/1.json`]: "x", [`${living}/1.json`]: "y" });
+    await runUpload(context());
+    expect(readdirSync(join(state.path, "decoding"))).toEqual(expect.arrayContaining([living]));
+    expect(readdirSync(join(state.path, "decoding"))).not.toContain(left);
+  });
+
+  it("a store that gives no checksums: a recording that is safe stays so, and is decoded", async () => {
+    s3.quirks.checksums = "ignore";
+    s3.quirks.etags = "opaque";
+    await runUpload(context({ enabled: false }));
+    expect(await runUpload(context())).toMatchObject({ exitCode: 0, filesFailed: 0, filesThisRun: 2 });
+    const other = await runUpload(context({ settings: { profile: "consensys", timeSource: "auto" } }));
+    expect(other).toMatchObject({ exitCode: 0, filesFailed: 0, filesThisRun: 2 });
   });
 
   it("two recordings of one stem have results of their own", async () => {
