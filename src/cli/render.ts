@@ -155,7 +155,8 @@ function figures(event: ProgressEvent, pace: ReturnType<typeof createPace>) {
   const doneFiles = event.filesSafe + event.filesUploaded;
   const [done, total] =
     event.totalBytes > 0 ? [event.bytesSafe + event.bytesUploaded, event.totalBytes] : [doneFiles, event.totalFiles];
-  const leftMs = event.totalsFinal ? pace.leftMs(filesLeft, bytesLeft) : null;
+  // While nothing moves, a time to come would be a lie.
+  const leftMs = event.totalsFinal && event.phase !== "paused" ? pace.leftMs(filesLeft, bytesLeft) : null;
   return { filesLeft, percent: total === 0 ? 0 : Math.min(1, done / total) * 100, leftMs };
 }
 
@@ -181,7 +182,8 @@ export function progressBlock(event: ProgressEvent, pace: ReturnType<typeof crea
   const { percent, leftMs, filesLeft } = figures(event, pace);
   const barWidth = Math.max(10, Math.min(40, width - 60));
   const filled = Math.round((percent / 100) * barWidth);
-  const rate = `${bytes(pace.bytesPerSecond())}/s, ${count(pace.filesPerSecond())} files/s`;
+  const moving = `${bytes(pace.bytesPerSecond())}/s, ${count(pace.filesPerSecond())} files/s`;
+  const rate = event.phase === "paused" ? "" : moving;
   return [
     `${"█".repeat(filled)}${"░".repeat(barWidth - filled)} ${percent.toFixed(1).padStart(5)} %  ${rate}${leftMs === null ? "" : `  ETA ${timeLeft(leftMs)}`}`,
     `${phases[event.phase]}: ${totalOf(event)}`,

@@ -158,14 +158,17 @@ export function fileMethods(run: Run): FileMethods {
       let registered = await insert();
       if (registered === files.length) return { registered, busy: [] };
       const { keys } = scanned;
-      const displaced = await run("files_displace", { destinationId, keys, sessionId });
-      if (displaced.length > 0) registered += await insert();
+      // Inserted again whatever it says: its answer may have been lost, and a file that makes no row is never sent.
+      await run("files_displace", { destinationId, keys, sessionId });
+      registered += await insert();
       const byKey = new Map(files.map((file) => [file.key, file]));
       const holders = await run<{ s3_key: string; session_id: number }>("files_holders", {
         destinationId,
         keys,
         sessionId,
       });
+      // A holder may have finished between the two.
+      if (registered + holders.length < files.length) registered += await insert();
       return {
         registered,
         busy: holders.map((row) => ({ file: byKey.get(row.s3_key)!, sessionId: row.session_id })),

@@ -232,6 +232,39 @@ describe("--json", () => {
   });
 });
 
+describe("uploader upload --decode", () => {
+  it("sends results beside recordings, tells what could not be decoded; retry makes a result again", async () => {
+    const card = place.tree("card", { "a/000": part(0), "a/old": batteryFile(3, { firmware: [3, 0, 1, 0] }) });
+    const key = "up/decode/a/000_decoded.csv";
+    const error = { kind: "error", code: "InternalError" } as const;
+    place.s3.faults.push({ match: { key }, action: error, times: Number.POSITIVE_INFINITY });
+    const args = [card, "s3://reef/up", "--decode", "--decode-formats", "csv", "--attempts", "1", "--skip-retry"];
+    const first = await place.run(["upload", ...args]);
+    expect(first.exitCode).toBe(3);
+    expect(first.stdout).toContain("1 of them could not be decoded, and went as they are");
+    expect(first.stderr).toMatch(/sent as it is, not decoded: .*a\/old: firmware version at byte 36/);
+
+    place.s3.faults.clear();
+    const again = await place.run(["retry", "latest", "--project", "reef", "--json"]);
+    expect(again.exitCode).toBe(0);
+    expect(again.events().at(-1)).toMatchObject({
+      type: "summary",
+      totalFiles: 3,
+      filesUploaded: 3,
+      filesUndecoded: 1,
+    });
+    expect(place.s3.keys("reef")).toEqual(["up/a/000", "up/a/old", key]);
+    expect(Buffer.from(place.s3.object("reef", key)!.bytes()).toString()).toMatch(
+      /^"sep=\t"\r\nShimmer_ABCD_Timestamp/,
+    );
+    expect(existsSync(out("state/decoding"))).toBe(true);
+    expect(filesBelow(out("state/decoding"))).toEqual([]);
+    expect((await place.run(["verify", "latest", "--project", "reef"])).exitCode).toBe(0);
+    const story = await place.run(["explain", key, "--project", "reef"]);
+    expect(story.stdout).toMatch(/000 below .*card/);
+  });
+});
+
 describe("Ctrl-C", () => {
   it("leaves no half output", async () => {
     // 40 MB of battery values: some seconds of CSV.

@@ -1,12 +1,15 @@
 /** Postgres fails at every statement of a run, before it or after it: the run goes on, and no trace is left of it. */
+import { readdirSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { journalFolder } from "../../src/store/journal.ts";
 import { loadStatements } from "../../src/store/statements.ts";
-import { testContext } from "../support/context.ts";
+import { openStore } from "../../src/store/store.ts";
+import { runUpload, testContext } from "../support/context.ts";
 import type { TestDatabase } from "../support/database.ts";
-import type { PostgresFault } from "../support/postgres-proxy.ts";
-import { bucket, databaseOf, destinationOf, openScene, type Scene } from "./scene.ts";
+import type { Door, PostgresFault } from "../support/postgres-proxy.ts";
+import { bucket, type ClientOptions, databaseOf, destinationOf, openScene, type Scene } from "./scene.ts";
 import { partsSentTwice, untrueCounters } from "./soundness.ts";
-import { type Stage, smallTree, type Verb, verbs } from "./verbs.ts";
+import { onFirstPut, type Stage, smallTree, type Verb, verbs } from "./verbs.ts";
 
 let scene: Scene;
 let before: TestDatabase;
@@ -22,15 +25,17 @@ afterAll(async () => {
 });
 
 /** An empty bucket, an empty database, the small tree, and the verb's past. */
-async function setStage(verb: Verb): Promise<Stage> {
+async function setStage(verb: Verb, client: ClientOptions = {}): Promise<Stage> {
   await scene.reset();
   const stage: Stage = {
     scene,
     to,
     before,
-    through: databaseOf(scene),
-    context(db, { to: destination = to, policy = {}, concurrency = 4 } = {}) {
-      const cx = testContext({ db, destination, root: scene.root, policy, concurrency });
+    through: databaseOf(scene, client),
+    context(db, { to: destination = to, policy = {}, concurrency = 4, hasty = false } = {}) {
+      const hurried = hasty ? openStore(db.database.withPatience(0), db.schema, () => null) : db.store;
+      const journal = { hasty: hurried, journalIn: scene.state };
+      const cx = testContext({ db, destination, root: scene.root, policy, concurrency, ...journal });
       // Waits end at once, in the database too.
       cx.onSleep = async () => {
         await scene.sql(`update :"schema".file_uploads set next_attempt_at = now() where next_attempt_at > now()`);
@@ -131,5 +136,39 @@ describe.each(Object.entries(verbs))("%s", (_name, verb) => {
     });
     expect(await traces(verb, stage)).toEqual(untouched);
     expect(met.size).toBeGreaterThan(10);
+  });
+});
+
+describe("Postgres goes away while files are on their way", () => {
+  const verb = verbs["a large file"]!;
+  let untouched: Awaited<ReturnType<typeof traces>>;
+  beforeAll(async () => {
+    untouched = await traces(verb, await setStage(verb));
+  });
+  const doors: Door[] = ["closed", "silent", "hangs up", { sqlstate: "57P03" }, { sqlstate: "53300" }];
+
+  it.each(doors)("its door is %o: what is on its way goes into the journal, and from there back", async (door) => {
+    let isNoted = false;
+    const leave = async (): Promise<void> => {
+      await scene.postgres.setDoor(door);
+      scene.postgres.cutAll();
+    };
+    const act = ({ context, through }: Stage) => {
+      const cx = context(through, { to: onFirstPut(to, leave), hasty: true });
+      const { emit, onSleep } = cx;
+      cx.emit = (event) => {
+        emit(event);
+        isNoted ||= event.type === "notice" && event.message.includes(cx.journal.path);
+      };
+      cx.onSleep = async (delayMs) => {
+        if (isNoted) await scene.postgres.setDoor("open");
+        await onSleep(delayMs);
+      };
+      return runUpload(cx);
+    };
+    const stage = await setStage(verb, { deadlines: { connectMs: 300, queryMs: 5_000 } });
+    expect(await traces({ ...verb, act }, stage)).toEqual(untouched);
+    expect(isNoted).toBe(true);
+    expect(readdirSync(journalFolder(scene.state))).toEqual([]);
   });
 });

@@ -1,7 +1,8 @@
 /** kill -9 at every moment that leaves a state behind: before and after each statement and each request to the store. */
-import { readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, expect, it } from "vitest";
+import { journalFolder } from "../../src/store/journal.ts";
 import { type Boundary, type Child, type Ended, killUntilEnd } from "../support/kill-driver.ts";
 import { makeTree } from "../support/tree.ts";
 import { bucket, MiB, openScene, prefix, type Scene, type SceneOptions } from "./scene.ts";
@@ -162,4 +163,32 @@ it("every other move: files that fail, change, wait, are left behind and taken a
       await scene.sql(`select s3_key from :"schema".file_uploads where status in ('pending', 'uploading')`),
     ).toEqual([]);
   });
+});
+
+it("killed while Postgres is away: what the journal holds is not sent again", async () => {
+  scene = await openScene({ tree: smallTree });
+  const { postgres, store, s3 } = scene;
+  store.onRequest = async (name) => {
+    if (name.startsWith("PUT")) {
+      await postgres.setDoor("closed");
+      postgres.cutAll();
+    }
+    return true;
+  };
+  const child = scene.start();
+  await child.said(({ type, message }) => type === "notice" && String(message).includes(scene.state));
+  await child.kill();
+  const folder = journalFolder(scene.state);
+  const kept = readdirSync(folder).map((name) => readFileSync(join(folder, name), "utf8"));
+  const keys = new Set([...kept.join("").matchAll(/"key":"([^"]+)"/g)].map((match) => match[1]));
+  expect(keys.size).toBeGreaterThan(0);
+
+  store.onRequest = async () => true;
+  await postgres.setDoor("open");
+  s3.forget();
+  const ended = await scene.start().ended;
+  expect(ended, ended.output).toMatchObject({ code: 0, summary: { status: "completed" } });
+  expect(s3.log.filter(({ operation, key }) => operation === "PutObject" && keys.has(key))).toEqual([]);
+  expect(readdirSync(folder)).toEqual([]);
+  await expectComplete(scene, scene.root, scene.paths);
 });

@@ -11,7 +11,7 @@ import type { TestDatabase, TestDatabaseOptions } from "../support/database.ts";
 import { type Child, startUploader } from "../support/kill-driver.ts";
 import { type Asked, type PostgresProxy, startPostgresProxy } from "../support/postgres-proxy.ts";
 import { openOn } from "../support/s3.ts";
-import { type S3Server, type S3ServerOptions, startS3Server } from "../support/s3-server/server.ts";
+import { type S3ServerOptions, startS3Server } from "../support/s3-server/server.ts";
 import { type StoreProxy, startStoreProxy } from "../support/store-proxy.ts";
 import { makeTree, type TreeContents, temporaryFolder } from "../support/tree.ts";
 import type { Place, Sql } from "./soundness.ts";
@@ -30,6 +30,8 @@ export interface Scene extends Place {
   direct(): TestDatabase;
   root: string;
   paths: string[];
+  /** The program's state directory: journals. */
+  state: string;
   /** An empty bucket, an empty database, the tree as it was, nothing scripted. */
   reset(): Promise<void>;
   /** The program in a process of its own, behind both wires: `upload` of the tree, with more flags. */
@@ -99,6 +101,7 @@ export async function openScene(options: SceneOptions): Promise<Scene> {
     postgres,
     sql,
     root: folder.path,
+    state: state.path,
     paths: Object.keys(options.tree).sort(),
     async reset() {
       await postgres.clear();

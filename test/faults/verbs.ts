@@ -15,6 +15,14 @@ import { candidate, openWork } from "../support/session.ts";
 import { makeTree } from "../support/tree.ts";
 import { bucket, MiB, prefix, type Scene } from "./scene.ts";
 
+export interface StageOptions {
+  to?: Destination;
+  policy?: Partial<Policy>;
+  concurrency?: number;
+  /** Results go into the journal as soon as the database is away. */
+  hasty?: boolean;
+}
+
 export interface Stage {
   scene: Scene;
   /** Straight to the store. */
@@ -23,10 +31,7 @@ export interface Stage {
   before: TestDatabase;
   /** Through the wire. */
   through: TestDatabase;
-  context(
-    db: TestDatabase,
-    options?: { to?: Destination; policy?: Partial<Policy>; concurrency?: number },
-  ): TestContext;
+  context(db: TestDatabase, options?: StageOptions): TestContext;
 }
 
 export interface Verb {
@@ -55,7 +60,7 @@ function failing(to: Destination, path: string, times: number): Destination {
 }
 
 /** Something happens before the first put. */
-function onFirstPut(to: Destination, happen: () => Promise<void> | void): Destination {
+export function onFirstPut(to: Destination, happen: () => Promise<void> | void): Destination {
   let first = true;
   return {
     ...to,

@@ -271,13 +271,21 @@ describe("upload --decode", () => {
     expect(readdirSync(join(state.path, "decoding"))).not.toContain(left);
   });
 
-  it("a store that gives no checksums: a recording that is safe stays so, and is decoded", async () => {
-    s3.quirks.checksums = "ignore";
-    s3.quirks.etags = "opaque";
-    await runUpload(context({ enabled: false }));
+  it("a recording whose size was trusted stays safe, and is decoded", async () => {
+    s3.plant("lab", `C1/${first}`, walk());
+    await runUpload(context({ enabled: false, policy: { existing: "size" } }));
+    // As a store that encrypts would have answered.
+    await db.sql(`update :"schema".objects set etag = '"opaque"' where key = $1`, [`C1/${first}`]);
     expect(await runUpload(context())).toMatchObject({ exitCode: 0, filesFailed: 0, filesThisRun: 2 });
     const other = await runUpload(context({ settings: { profile: "consensys", timeSource: "auto" } }));
-    expect(other).toMatchObject({ exitCode: 0, filesFailed: 0, filesThisRun: 2 });
+    // Decoded otherwise, and the same bytes: nothing is sent.
+    expect(other).toMatchObject({ exitCode: 0, filesFailed: 0, filesThisRun: 0 });
+  });
+
+  it("a recording that the store holds otherwise is kept back, and nothing is made of it", async () => {
+    s3.plant("lab", `C1/${first}`, walk(40));
+    expect(await runUpload(context())).toMatchObject({ exitCode: 3, filesFailed: 1 });
+    expect(keys()).not.toContain(json);
   });
 
   it("two recordings of one stem have results of their own", async () => {

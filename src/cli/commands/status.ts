@@ -201,17 +201,15 @@ async function runSessions(flags: { limit: number; all?: boolean }, command: Com
     if (rows.length === 0) return face.out("no sessions yet");
     face.out(
       table(
-        ["session", "project", "command", "status", "files", "uploaded", "skipped", "failed", "started"],
+        ["session", "started (UTC)", "project", "status", "files", "uploaded", "failed"],
         rows.map((row) => [
           row.id,
+          row.startedAt.toISOString().slice(0, 16).replace("T", " "),
           row.project,
-          row.command,
           row.status.replaceAll("_", " "),
           row.totalFiles,
           row.filesUploaded,
-          row.filesSkipped,
           row.filesFailed,
-          instant(row.startedAt),
         ]),
       ),
     );
