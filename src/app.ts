@@ -249,7 +249,7 @@ export function openDecoding({ config }: Pick<World, "config">): Decoding {
     formats,
     settings: settingsText(settings, formats),
     isRecording: async (path) => (await scratch()).isRecording(path),
-    make: async (path, wanted, signal) => (await scratch()).make(path, wanted, signal),
+    make: async (path, how, signal) => (await scratch()).make(path, how, signal),
     close: async () => (await opened)?.close(),
   };
 }

@@ -90,6 +90,12 @@ set file_id = excluded.file_id, file_size = excluded.file_size, mtime_ns = exclu
     accel_wr_mean = excluded.accel_wr_mean, accel_wr_max = excluded.accel_wr_max,
     accel_wr_range = excluded.accel_wr_range, decoded_at = now();
 
+-- decoded_settings(source_id)
+select d.settings
+from :"schema".file_uploads f
+join :"schema".decoded_recordings d on d.destination_id = f.destination_id and d.key = f.s3_key
+where f.id = $1;
+
 -- decoded_wanting(session_id, destination_id, keys, sizes, mtimes, settings)
 -- Positions of scanned files that are safe, without a row in the session, and were not decoded with these settings. What
 -- could not be decoded for its own sake is not tried again; for want of disk or memory it is.

@@ -22,12 +22,12 @@ const group = "Settings, here, in the file, or as UPLOADER_… variables:";
 /** As commander begins its own: in lower case, unless the word is a name. */
 const begun = (sentence: string): string => sentence.replace(/^[A-Z](?=[a-z]* )/, (letter) => letter.toLowerCase());
 
-/** Every configuration key as a flag; those of `shown` stand in the command's help, the rest work all the same. */
+/** Every configuration key as a flag; those of `shown` stand in the command's help, the rest (and `--no-…`) work too. */
 export function addConfigFlags(command: Command, shown: readonly string[]): Command {
   for (const spec of describeFlags()) {
     const long = spec.flag.split(" ")[0]!;
     const option = new Option([...spec.aliases, spec.flag].join(", "), begun(spec.description)).helpGroup(group);
-    option.hidden = !shown.includes(spec.path);
+    option.hidden = !shown.includes(spec.path) || long.startsWith("--no-");
     if (spec.repeatable) option.argParser((value: string, before: string[] | undefined) => [...(before ?? []), value]);
     if (!command.options.some((known) => known.long === long)) command.addOption(option);
   }

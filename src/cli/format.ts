@@ -41,13 +41,13 @@ export const files = (value: number): string => `${count(value)} ${value === 1 ?
 export const name = (text: string): string =>
   text.replace(/[\u0000-\u001f\u007f-\u009f]/g, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`);
 
-/** Breaks lines at blanks; what follows is indented two further than its line. Without a width: as it is. */
-export function fold(text: string, width: number | undefined): string {
+/** Breaks lines at blanks; what follows is indented `hang` further than its line. Without a width: as it is. */
+export function fold(text: string, width: number | undefined, hang = 2): string {
   if (width === undefined) return text;
   return text
     .split("\n")
     .map((line) => {
-      const indent = `${/^ */.exec(line)![0]}  `;
+      const indent = /^ */.exec(line)![0] + " ".repeat(hang);
       const lines = [];
       let rest = line;
       while (rest.length > width) {

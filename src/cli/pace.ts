@@ -2,7 +2,7 @@
 
 const windowMs = 30_000;
 
-interface Sample {
+export interface Sample {
   atMs: number;
   files: number;
   bytes: number;
@@ -16,8 +16,9 @@ export interface Pace {
   leftMs(filesLeft: number, bytesLeft: number): number | null;
 }
 
-export function createPace(): Pace {
-  const samples: Sample[] = [{ atMs: 0, files: 0, bytes: 0 }];
+/** `start` is where counting begins. */
+export function createPace(start: Sample = { atMs: 0, files: 0, bytes: 0 }): Pace {
+  const samples: Sample[] = [start];
   const rate = (pick: (sample: Sample) => number): number => {
     const [first, last] = [samples[0], samples.at(-1)];
     if (!first || !last || last.atMs <= first.atMs) return 0;

@@ -114,7 +114,11 @@ export interface Decoding {
    * The same bytes from the same source and settings. Waits while files made before fill their share of the disk, so a
    * caller must not hold any. Errors: those of RecordingDecoder.
    */
-  make(path: string, formats: readonly DecodedFormat[], signal: AbortSignal): Promise<MadeRecording>;
+  make(
+    path: string,
+    how: { settings: string; formats: readonly DecodedFormat[] },
+    signal: AbortSignal,
+  ): Promise<MadeRecording>;
   close(): Promise<void>;
 }
 
@@ -138,6 +142,8 @@ export interface DecodingMemory {
     files: readonly { key: string; sizeBytes: number }[],
   ): Promise<{ claimed: ClaimedFile[]; taken: string[] }>;
   rememberDecoding(sourceId: number, decoding: RememberedDecoding): Promise<void>;
+  /** How the recording of this row was decoded last; null: it was not. */
+  decodingSettings(sourceId: number): Promise<string | null>;
   /** Those of the candidates that are safe in the store but were never decoded under these settings, without a row. */
   undecoded(
     sessionId: number,
@@ -157,6 +163,11 @@ export type RememberedDecoding = { settings: string; place: RecordingPlace } & (
 /** As `Decoding` and `decoded_recordings` name them. */
 export const settingsText = ({ profile, timeSource }: DecodeSettings, formats: readonly DecodedFormat[]): string =>
   `${profile} ${timeSource} ${formats.join(",")}`;
+
+export function settingsOfText(text: string): DecodeSettings {
+  const [profile, timeSource] = text.split(" ") as [DecodeSettings["profile"], DecodeSettings["timeSource"]];
+  return { profile, timeSource };
+}
 
 /** Files of other kinds are known by their names; what a Shimmer wrote only by its header. */
 export const mayBeRecording = (path: string): boolean => kindOf(path) === null;

@@ -75,6 +75,13 @@ export function createDeriver(cx: Context, sessionId: number, workerId: () => nu
     return mine;
   };
 
+  /** As it was made before, whatever the settings are now. */
+  const again = async (file: ClaimedFile, format: DecodedFormat, signal: AbortSignal): Promise<MadeRecording> => {
+    const decoding = decodingOf();
+    const settings = (await cx.store.decodingSettings(file.derivedFrom!)) ?? decoding.settings;
+    return decoding.make(pathOf(file), { settings, formats: [format] }, signal);
+  };
+
   const failed = async (file: ClaimedFile, settings: string, error: UploaderError): Promise<void> => {
     const { code, message } = error;
     await cx.store.rememberDecoding(file.id, { settings, place: recordingPlace(file.path), error: { code, message } });
@@ -94,7 +101,7 @@ export function createDeriver(cx: Context, sessionId: number, workerId: () => nu
       const { settings } = decoding;
       let recording: MadeRecording;
       try {
-        recording = await decoding.make(path, decoding.formats, signal);
+        recording = await decoding.make(path, decoding, signal);
       } catch (error) {
         if (signal.aborted) throw error;
         return failed(file, settings, asUploaderError(error));
@@ -119,7 +126,7 @@ export function createDeriver(cx: Context, sessionId: number, workerId: () => nu
 
     async body(file, signal) {
       const format = formatOf(file.key);
-      const recording = made.get(file.id) ?? (await decodingOf().make(pathOf(file), [format], signal));
+      const recording = made.get(file.id) ?? (await again(file, format, signal));
       made.set(file.id, recording);
       const { body } = recording.files.find((each) => each.format === format)!;
       return { body, sizeBytes: body.sizeBytes, mtimeNs: recording.source.mtimeNs };

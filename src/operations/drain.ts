@@ -33,7 +33,9 @@ export interface DrainResult {
   notReady: number;
 }
 
-const claimSize = 500;
+/** A claim is as large as a few seconds' work, so that others find something left of a small session. */
+const claimPerSlot = 8;
+const claimAtMost = 500;
 /** While waiting for other workers or for a file to become due, look again at least this often. */
 const idleMs = 2_000;
 
@@ -59,6 +61,8 @@ export async function drain(cx: Context, input: DrainInput): Promise<DrainResult
   const known = async (file: ClaimedFile) =>
     (await cx.store.known(input.destinationId, [file.key])).get(file.key) ?? null;
 
+  const claimSize = (): number => Math.min(claimAtMost, claimPerSlot * cx.concurrency.limit);
+
   const fail = (error: unknown): void => {
     fault ??= asUploaderError(error);
     failed.abort();
@@ -73,7 +77,7 @@ export async function drain(cx: Context, input: DrainInput): Promise<DrainResult
 
   /** One sweep of the cursor; at its end either wait for what is to come or find that nothing is left. */
   const claimMore = async (): Promise<void> => {
-    const files = await cx.store.claim(sessionId, lease.workerId, cursor, claimSize, input.maxLooks);
+    const files = await cx.store.claim(sessionId, lease.workerId, cursor, claimSize(), input.maxLooks);
     for (const file of files) lease.inHand.add(file.id);
     ready.push(...files);
     cursor = files.at(-1)?.id ?? cursor;
@@ -108,7 +112,7 @@ export async function drain(cx: Context, input: DrainInput): Promise<DrainResult
   const take = async (): Promise<ClaimedFile | null> => {
     while (!finished && !stopping.aborted) {
       const file = ready.shift();
-      if (ready.length < claimSize / 2 && !claiming) {
+      if (ready.length < claimSize() / 2 && !claiming) {
         claiming = claimMore()
           .catch(fail)
           .finally(() => {

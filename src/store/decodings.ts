@@ -97,6 +97,9 @@ export function decodingMethods(run: Run): DecodingMemory {
       });
     },
 
+    decodingSettings: async (sourceId) =>
+      (await run<{ settings: string }>("decoded_settings", { sourceId }))[0]?.settings ?? null,
+
     async undecoded(sessionId, destinationId, files, settings) {
       if (files.length === 0) return [];
       const rows = await run<{ n: number }>("decoded_wanting", {

@@ -254,9 +254,7 @@ describe("uploader upload --decode", () => {
       filesUndecoded: 1,
     });
     expect(place.s3.keys("reef")).toEqual(["up/a/000", "up/a/old", key]);
-    expect(Buffer.from(place.s3.object("reef", key)!.bytes()).toString()).toMatch(
-      /^"sep=\t"\r\nShimmer_ABCD_Timestamp/,
-    );
+    expect(Buffer.from(place.s3.object("reef", key)!.bytes()).toString()).toMatch(/^"sep=\t"\r\ntimestamps\t/);
     expect(existsSync(out("state/decoding"))).toBe(true);
     expect(filesBelow(out("state/decoding"))).toEqual([]);
     expect((await place.run(["verify", "latest", "--project", "reef"])).exitCode).toBe(0);

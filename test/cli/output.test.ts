@@ -375,7 +375,7 @@ describe.concurrent("what is known", () => {
   it("uploader doctor --source CARD --destination s3://reef/C1", async () => {
     const { exitCode, stdout } = await place.run(["doctor", "--source", card, "--destination", "s3://reef/C1"]);
     expect(stdout).toMatch(/^ok {5}database {5}PostgreSQL \d+.*up to date$/m);
-    expect(stdout.match(/^(?:ok|FAULT) /gm)).toEqual(Array(6).fill("ok "));
+    expect(stdout.match(/^(?:ok|FAULT) /gm)).toEqual(Array(7).fill("ok "));
     expect(exitCode).toBe(0);
   });
 
@@ -386,6 +386,7 @@ describe.concurrent("what is known", () => {
     expect(findings.map(({ name, ok }) => [name, ok])).toEqual([
       ["program", true],
       ["database", true],
+      ["clock", true],
       ["disk", true],
       ["limits", true],
       ["source", false],

@@ -1,6 +1,7 @@
 /** kill -9 at every moment that leaves a state behind: before and after each statement and each request to the store. */
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { afterEach, expect, it } from "vitest";
 import { journalFolder } from "../../src/store/journal.ts";
 import { type Boundary, type Child, type Ended, killUntilEnd } from "../support/kill-driver.ts";
@@ -177,10 +178,11 @@ it("killed while Postgres is away: what the journal holds is not sent again", as
   };
   const child = scene.start();
   await child.said(({ type, message }) => type === "notice" && String(message).includes(scene.state));
-  await child.kill();
   const folder = journalFolder(scene.state);
-  const kept = readdirSync(folder).map((name) => readFileSync(join(folder, name), "utf8"));
-  const keys = new Set([...kept.join("").matchAll(/"key":"([^"]+)"/g)].map((match) => match[1]));
+  const kept = (): string[] => readdirSync(folder).map((name) => readFileSync(join(folder, name), "utf8"));
+  while (!existsSync(folder) || !kept().some((text) => text.includes('"settle"'))) await nextTurn();
+  await child.kill();
+  const keys = new Set([...kept().join("").matchAll(/"key":"([^"]+)"/g)].map((match) => match[1]));
   expect(keys.size).toBeGreaterThan(0);
 
   store.onRequest = async () => true;

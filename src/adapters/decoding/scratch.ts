@@ -7,6 +7,7 @@ import {
   type DecodeSettings,
   type Decoding,
   type RecordingDecoder,
+  settingsOfText,
   settingsText,
 } from "../../core/decoding.ts";
 import { UploaderError } from "../../core/errors.ts";
@@ -37,7 +38,7 @@ const madeFromByte = 10;
 const usualLimitMs = (sourceBytes: number): number => 120_000 + sourceBytes / 1_000;
 
 export function openScratch(options: ScratchOptions): Decoding {
-  const { formats, settings, folder, decoder, budgetBytes = usualBudgetBytes, limitMs = usualLimitMs } = options;
+  const { formats, folder, decoder, budgetBytes = usualBudgetBytes, limitMs = usualLimitMs } = options;
   const mine = join(folder, temporaryName(options.random));
   const waiting: (() => void)[] = [];
   let swept: Promise<void> | null = null;
@@ -63,9 +64,11 @@ export function openScratch(options: ScratchOptions): Decoding {
   return {
     enabled: options.enabled,
     formats,
-    settings: settingsText(settings, formats),
+    settings: settingsText(options.settings, formats),
     isRecording,
-    async make(path, wanted, signal) {
+    async make(path, how, signal) {
+      const wanted = how.formats;
+      const settings = settingsOfText(how.settings);
       swept ??= sweep(folder, options.now);
       await swept;
       const outputs = wanted.map((format) => ({ format, path: join(mine, `${++number}.${format}`) }));

@@ -6,9 +6,12 @@ import type { Probe } from "../../operations/doctor.ts";
 import { exitStatusHelp } from "../exit-status.ts";
 import { type Face, openFace } from "../face.ts";
 import { addConfigFlags, givenConfigFlags } from "../flags.ts";
-import { bytes, count } from "../format.ts";
+import { bytes, count, duration, fold } from "../format.ts";
 
 const shown = ["source", "destination", "s3.region", "s3.profile", "s3.endpoint", "database.url", "concurrency"];
+
+/** More than any answer takes, and far less than the 15 minutes that S3 allows. */
+const allowedSkewMs = 60_000;
 
 export function defineDoctor(program: Command): void {
   const command = program
@@ -31,8 +34,10 @@ async function run(_flags: unknown, command: Command): Promise<void> {
     for (const finding of findings) {
       if (face.json) face.out(JSON.stringify(finding));
       else if (!finding.ok || !face.quiet) {
-        face.out(`${finding.ok ? "ok   " : "FAULT"}  ${finding.name.padEnd(11)}  ${finding.detail}`);
-        if (finding.fix) face.out(`       ${"".padEnd(11)}  fix: ${finding.fix}`);
+        const width = process.stdout.isTTY ? process.stdout.columns : undefined;
+        const head = (finding.ok ? "ok" : "FAULT").padEnd(7) + finding.name.padEnd(13);
+        face.out(fold(head + finding.detail, width, head.length));
+        if (finding.fix) face.out(fold(`${" ".repeat(head.length)}fix: ${finding.fix}`, width, "fix: ".length));
       }
     }
     process.exitCode = findings.every((finding) => finding.ok) ? 0 : 10;
@@ -79,6 +84,30 @@ async function probes(face: Face): Promise<Probe[]> {
             current: "up to date",
           };
           return `PostgreSQL ${row!.version}, ${description}, schema "${config.database.schema}": ${words[state]}`;
+        } finally {
+          await database.close();
+        }
+      },
+    },
+    {
+      name: "clock",
+      run: async () => {
+        const { database, description } = await app.openConnection(world);
+        try {
+          const askedMs = Date.now();
+          const [row] = await database.query<{ now_ms: number }>(
+            "select extract(epoch from clock_timestamp()) * 1000 as now_ms",
+          );
+          const offMs = Math.round(row!.now_ms - (askedMs + Date.now()) / 2);
+          if (Math.abs(offMs) < allowedSkewMs) return `within ${duration(Math.abs(offMs))} of ${description}'s`;
+          const way = offMs > 0 ? "behind" : "ahead of";
+          throw new UploaderError(
+            "clock_skewed",
+            `this machine's clock is ${duration(Math.abs(offMs))} ${way} ${description}'s`,
+            {
+              hint: "let one of them follow a time server: timedatectl set-ntp true; S3 refuses clocks 15 minutes off",
+            },
+          );
         } finally {
           await database.close();
         }

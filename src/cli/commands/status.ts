@@ -6,7 +6,8 @@ import type { CauseRow, FileRow, SessionRow, Store, WorkerRow } from "../../core
 import { exitStatusHelp } from "../exit-status.ts";
 import { type Face, openFace } from "../face.ts";
 import { addConfigFlags, givenConfigFlags, wholeNumber } from "../flags.ts";
-import { bytes, count, duration, files, fold, instant, name, shorten, table } from "../format.ts";
+import { bytes, count, duration, files, fold, instant, name, shorten, table, timeLeft } from "../format.ts";
+import { createPace, type Pace } from "../pace.ts";
 import { sessionOf } from "../session-argument.ts";
 
 const shown = ["project", "database.url", "database.schema"];
@@ -76,8 +77,13 @@ async function runStatus(argument: string, flags: { follow?: boolean }, command:
   await withStore(command, async (store, face, isAlive) => {
     const { id } = await sessionOf(store, argument, face.loaded.config.project);
     let drawn = 0;
+    let pace: Pace | null = null;
     for (;;) {
       const row = (await store.session(id))!;
+      const sample = { atMs: Date.now(), files: row.filesUploaded, bytes: row.bytesUploaded };
+      const seen: Pace | null = pace;
+      seen?.add(sample.atMs, sample.files, sample.bytes);
+      pace ??= createPace(sample);
       const [workers, causes] = await Promise.all([store.workers(id), store.causes(id)]);
       // Its lease may still run; that its process is gone is known at once on the same machine.
       for (const worker of workers) worker.live &&= isAlive(worker) !== false;
@@ -85,7 +91,10 @@ async function runStatus(argument: string, flags: { follow?: boolean }, command:
         face.out(JSON.stringify({ ...publicSession(row), workers: workers.map(publicWorker), causes }));
       } else {
         const width = process.stdout.isTTY ? process.stdout.columns : undefined;
-        const text = fold(statusText(row, workers, causes, Date.now(), face.configFlag), width);
+        const text = fold(
+          statusText({ row, workers, causes, pace: seen, nowMs: sample.atMs, configFlag: face.configFlag }),
+          width,
+        );
         if (drawn > 0) process.stdout.write(width === undefined ? "\n" : `\x1b[${drawn}A\x1b[J`);
         drawn = heightOf(text, width);
         face.out(text);
@@ -128,13 +137,17 @@ const publicWorker = ({ id, host, pid, joined, live, startedAt, leaseUntil, conc
   filesInHand,
 });
 
-function statusText(
-  row: SessionRow,
-  workers: WorkerRow[],
-  causes: CauseRow[],
-  nowMs: number,
-  configFlag: string,
-): string {
+interface Known {
+  row: SessionRow;
+  workers: WorkerRow[];
+  causes: CauseRow[];
+  /** null at the first look. */
+  pace: Pace | null;
+  nowMs: number;
+  configFlag: string;
+}
+
+function statusText({ row, workers, causes, pace, nowMs, configFlag }: Known): string {
   const left = row.filesPending + row.filesUploading;
   const total = `${files(row.totalFiles)}, ${bytes(row.totalSizeBytes)}${row.scanFinishedAt === null ? " so far (scan not finished)" : ""}`;
   const endMs = row.completedAt?.getTime() ?? (row.status === "in_progress" ? nowMs : null);
@@ -148,6 +161,7 @@ function statusText(
     `  selected  ${total}`,
     `  already safe ${count(row.filesSafe)} | uploaded ${count(row.filesUploaded)} (${bytes(row.bytesUploaded)}) | skipped ${count(row.filesSkipped - row.filesSafe)} | failed ${count(row.filesFailed)} | left ${count(left)}`,
   ];
+  if (pace && row.status === "in_progress") lines.push(`  rate      ${rateText(row, pace)}`);
   if (row.errorMessage) lines.push(`  stopped by ${row.errorCode}: ${name(row.errorMessage)}`);
   for (const worker of workers) {
     lines.push(
@@ -180,6 +194,13 @@ function statusText(
     lines.push(`  again: uploader retry ${row.id}${configFlag}`);
   }
   return lines.join("\n");
+}
+
+function rateText(row: SessionRow, pace: Pace): string {
+  const bytesLeft = row.totalSizeBytes - row.bytesSafe - row.bytesUploaded;
+  const leftMs = row.scanFinishedAt === null ? null : pace.leftMs(row.filesPending + row.filesUploading, bytesLeft);
+  const rate = `${bytes(pace.bytesPerSecond())}/s, ${count(pace.filesPerSecond())} files/s`;
+  return leftMs === null ? rate : `${rate}, about ${timeLeft(leftMs)} left`;
 }
 
 /** Several files may share a cause; the message is that of one of them, and does not always name it. */
