@@ -234,12 +234,12 @@ describe("--json", () => {
 
 describe("uploader upload --decode", () => {
   it("sends results beside recordings, tells what could not be decoded; retry makes a result again", async () => {
-    const card = place.tree("card", { "a/000": part(0), "a/old": batteryFile(3, { firmware: [3, 0, 1, 0] }) });
+    const card = place.tree("sd", { "a/000": part(0), "a/old": batteryFile(3, { firmware: [3, 0, 1, 0] }) });
     const key = "up/decode/a/000_decoded.csv";
     const error = { kind: "error", code: "InternalError" } as const;
     place.s3.faults.push({ match: { key }, action: error, times: Number.POSITIVE_INFINITY });
-    const args = [card, "s3://reef/up", "--decode", "--decode-formats", "csv", "--attempts", "1", "--skip-retry"];
-    const first = await place.run(["upload", ...args]);
+    const how = ["--decode", "--decode-formats", "json,csv", "--decode-profile", "cloud-sync"];
+    const first = await place.run(["upload", card, "s3://reef/up", ...how, "--attempts", "1", "--skip-retry"]);
     expect(first.exitCode).toBe(3);
     expect(first.stdout).toContain("1 of them could not be decoded, and went as they are");
     expect(first.stderr).toMatch(/sent as it is, not decoded: .*a\/old: firmware version at byte 36/);
@@ -249,17 +249,18 @@ describe("uploader upload --decode", () => {
     expect(again.exitCode).toBe(0);
     expect(again.events().at(-1)).toMatchObject({
       type: "summary",
-      totalFiles: 3,
-      filesUploaded: 3,
+      totalFiles: 4,
+      filesUploaded: 4,
       filesUndecoded: 1,
     });
-    expect(place.s3.keys("reef")).toEqual(["up/a/000", "up/a/old", key]);
+    expect(place.s3.keys("reef")).toEqual(["up/a/000", "up/a/old", key, key.replace("csv", "json")]);
+    // Made again as it was made before, without having to say so.
     expect(Buffer.from(place.s3.object("reef", key)!.bytes()).toString()).toMatch(/^"sep=\t"\r\ntimestamps\t/);
     expect(existsSync(out("state/decoding"))).toBe(true);
     expect(filesBelow(out("state/decoding"))).toEqual([]);
     expect((await place.run(["verify", "latest", "--project", "reef"])).exitCode).toBe(0);
     const story = await place.run(["explain", key, "--project", "reef"]);
-    expect(story.stdout).toMatch(/000 below .*card/);
+    expect(story.stdout).toMatch(/000 below .*sd/);
   });
 });
 

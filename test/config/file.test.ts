@@ -228,9 +228,7 @@ describe("wrong values say what was expected and what was found", () => {
     expect(both.code).toBe("config_invalid");
     expect(space.fail({ flags: { concurrency: "y" } }).code).toBe("usage");
     expect(space.fail({ flags: { destination: "gs://x" } }).code).toBe("usage");
-    expect(space.fail({ env: { UPLOADER_ATTEMPTS: "x" } }).message).toMatch(
-      /^environment UPLOADER_ATTEMPTS: expected/,
-    );
+    expect(space.fail({ env: { UPLOADER_ATTEMPTS: "x" } }).message).toMatch(/^environment UPLOADER_ATTEMPTS: expected/);
   });
 });
 

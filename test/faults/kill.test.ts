@@ -182,7 +182,13 @@ it("killed while Postgres is away: what the journal holds is not sent again", as
   const kept = (): string[] => readdirSync(folder).map((name) => readFileSync(join(folder, name), "utf8"));
   while (!existsSync(folder) || !kept().some((text) => text.includes('"settle"'))) await nextTurn();
   await child.kill();
-  const keys = new Set([...kept().join("").matchAll(/"key":"([^"]+)"/g)].map((match) => match[1]));
+  const keys = new Set(
+    [
+      ...kept()
+        .join("")
+        .matchAll(/"key":"([^"]+)"/g),
+    ].map((match) => match[1]),
+  );
   expect(keys.size).toBeGreaterThan(0);
 
   store.onRequest = async () => true;
