@@ -4,7 +4,7 @@ import type { Lookup } from "./environment.ts";
 import { flagOf, type Key } from "./keys.ts";
 import type { Layer, Setting } from "./layers.ts";
 import { nearestKey } from "./nearest.ts";
-import { valueOfText } from "./text-value.ts";
+import { splitList, valueOfText } from "./text-value.ts";
 
 /** By dotted key path (`s3.profile`); texts are read as the key wants them. */
 export type GivenFlags = Record<string, string | boolean | number | readonly string[]>;
@@ -22,11 +22,16 @@ export function flagLayer(flags: GivenFlags, keys: readonly Key[], cwd: string):
         hint: `the nearest is ${nearest}`,
       });
     }
-    const value = typeof given === "string" ? valueOfText(key, given) : typeof given === "object" ? [...given] : given;
+    const value =
+      typeof given === "string" ? valueOfText(key, given) : typeof given === "object" ? listOf(key, given) : given;
     layer.set(path, { value, origin: `flag ${flagOf(path)}`, baseDirectory: cwd, isFinal: true });
   }
   return layer;
 }
+
+/** A flag given several times. Patterns may hold commas of their own; words of a fixed choice may be told apart by them. */
+const listOf = ({ node }: Key, given: readonly string[]): string[] =>
+  node.items?.enum ? given.flatMap(splitList) : [...given];
 
 export function variableLayer(lookup: Lookup, keys: readonly Key[], cwd: string): Layer {
   const layer = new Map<string, Setting>();

@@ -106,8 +106,15 @@ export async function startRadosgw(): Promise<Radosgw> {
     start("ceph-mgr", "-i", "x");
     const gateway = start("radosgw", "-n", "client.rgw");
     const keys = [`--access-key=${credential.accessKeyId}`, `--secret=${credential.secretAccessKey}`];
-    await call("radosgw-admin", "user", "create", "--uid=t", "--display-name=t", ...keys);
     await waitUntilReady(gateway, "radosgw", () => accepts(port));
+    // On a busy machine its pools may not be ready for the first call or two; creating the same user again is refused.
+    await waitUntilReady(gateway, "radosgw's user", async () => {
+      await call("radosgw-admin", "user", "create", "--uid=t", "--display-name=t", ...keys).catch(() => undefined);
+      return call("radosgw-admin", "user", "info", "--uid=t").then(
+        () => true,
+        () => false,
+      );
+    });
   } catch (error) {
     await close();
     throw error;
