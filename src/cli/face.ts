@@ -1,4 +1,5 @@
 /** What every command has of its user: the configuration, where to write, and when to stop. */
+import { setMaxListeners } from "node:events";
 import type { Command } from "commander";
 import { type LoadedConfig, loadConfig } from "../config.ts";
 import { asUploaderError } from "../core/errors.ts";
@@ -94,6 +95,8 @@ const exitCodeOfSignal = (signal: StopSignal): number => (signal === "SIGTERM" ?
 function listen(emit: Emit) {
   const stopping = new AbortController();
   const dropping = new AbortController();
+  // Every request on its way listens; Node warns of a leak at eleven.
+  setMaxListeners(0, stopping.signal, dropping.signal);
   let caught: StopSignal | null = null;
   let grace: NodeJS.Timeout | null = null;
   const say = (message: string): void => emit({ type: "notice", sessionId: null, level: "info", message });

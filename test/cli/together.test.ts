@@ -48,6 +48,7 @@ describe("at the same moment", () => {
     expect(await first.ended).toMatchObject({ exitCode: 0 });
     expect(await place.session("held")).toMatchObject({ id, status: "completed", files_uploaded: 40 });
     expectOnce("held");
+    expect(await place.run(["verify", String(id)])).toMatchObject({ exitCode: 0, stderr: "" });
   });
 
   it("uploader upload … & uploader upload … & uploader upload …: started at one instant, one session", async () => {

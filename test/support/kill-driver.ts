@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import type { SummaryEvent } from "../../src/core/events.ts";
-import type { PostgresProxy } from "./postgres-proxy.ts";
+import type { Asked, PostgresProxy } from "./postgres-proxy.ts";
 import type { StoreProxy } from "./store-proxy.ts";
 
 const program = fileURLToPath(new URL("../../bin/uploader.js", import.meta.url));
@@ -88,6 +88,9 @@ export interface Wires {
   store: StoreProxy;
 }
 
+/** A COMMIT is told from another by what it commits. */
+const momentOf = ({ name, previous }: Asked): string => (name === "commit" ? `commit of ${previous}` : name);
+
 /** Runs the child that `start` makes until it ends, or until a boundary for which `isNow` says so. */
 export async function runUntil(
   wires: Wires,
@@ -110,8 +113,8 @@ export async function runUntil(
   const times = Number.POSITIVE_INFINITY;
   wires.postgres.script(
     { match: () => dying, fault: { kind: "cut" }, times },
-    { match: ({ name }) => chosen(`before ${name}`), fault: { kind: "call", at: "statement", call }, times },
-    { match: ({ name }) => chosen(`after ${name}`), fault: { kind: "call", at: "answer", call }, times },
+    { match: (asked) => chosen(`before ${momentOf(asked)}`), fault: { kind: "call", at: "statement", call }, times },
+    { match: (asked) => chosen(`after ${momentOf(asked)}`), fault: { kind: "call", at: "answer", call }, times },
   );
   wires.store.onRequest = async (name, at) => {
     if (!dying && chosen(`${at === "request" ? "before" : "after"} ${name}`)) await call();

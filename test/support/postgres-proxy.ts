@@ -14,6 +14,8 @@ export interface Asked {
   values: readonly (string | null)[];
   /** What `nameOf` calls it. */
   name: string;
+  /** Of the statement before it on this connection. */
+  previous: string;
   inTransaction: boolean;
 }
 
@@ -158,10 +160,13 @@ export async function startPostgresProxy(options: PostgresProxyOptions): Promise
     try {
       wire.upstream.write(startup);
       if (!(await logIn(wire, reader))) return;
+      let previous = "";
       for (let unit = await readUnit(reader); unit !== null; unit = await readUnit(reader)) {
         const { sql, values, bytes } = unit;
-        const asked = { sql, values, name: nameOf(sql, values), inTransaction: wire.inTransaction };
-        if (!(await exchange(wire, bytes, asked))) break;
+        const name = nameOf(sql, values);
+        const { inTransaction } = wire;
+        if (!(await exchange(wire, bytes, { sql, values, name, previous, inTransaction }))) break;
+        previous = name;
       }
     } finally {
       wires.delete(wire);

@@ -1,6 +1,6 @@
 /** Files made of recordings while an upload runs: in the state directory, gone when they are sent or the run ends. */
 import { mkdir, readdir, rm, stat, utimes } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { crc32 } from "node:zlib";
 import {
   type DecodedFormat,
@@ -79,6 +79,8 @@ export function openScratch(options: ScratchOptions): Decoding {
         sizeBytes = 0;
       };
       try {
+        // The state folder itself: root's lets its database server in (state-directory.ts).
+        await mkdir(dirname(folder), { recursive: true, mode: 0o711 });
         await mkdir(mine, { recursive: true, mode: 0o700 });
         const { size } = await stat(path);
         const reckonedBytes = size * madeFromByte * wanted.length;

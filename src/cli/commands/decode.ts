@@ -2,7 +2,6 @@ import { resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { type DecodedFormat, decodedFormats, type PlotFormat, plotFormats } from "../../core/decoding.ts";
 import type { DecodedRecording } from "../../operations/decode.ts";
-import { exitStatusHelp } from "../exit-status.ts";
 import { type Face, openFace } from "../face.ts";
 import { addConfigFlags, givenConfigFlags } from "../flags.ts";
 import { bytes, name } from "../format.ts";
@@ -20,14 +19,25 @@ interface DecodeFlags {
   force?: boolean;
 }
 
+const exitStatus = `
+Exit status:
+  0    every recording was decoded
+  1    unexpected failure: a bug
+  2    usage, or none of the recordings could be decoded
+  3    some of several recordings could not be decoded
+  14   disk full
+  130  stopped by Ctrl-C (SIGINT), cleanly; a second one stops at once
+  143  stopped by SIGTERM, cleanly`;
+
 export function defineDecode(program: Command): void {
   const command = program
     .command("decode")
     .argument("<paths...>", "recordings, or folders of recordings: hourly parts of a session become one")
     .summary("Shimmer recordings as numbers, tables, drawings")
     .description(
-      "Decodes and calibrates Shimmer recordings into <out>/<name>.<format>, and shows what is in them. Recordings are\n" +
-        "only read; no database and no store is asked. Times are true: gaps are kept and listed, nothing is smoothed.",
+      "Decodes and calibrates Shimmer recordings into <out>/<name>.<format>, and shows\n" +
+        "what is in them. They are only read; no database and no store is asked. Times\n" +
+        "are true: gaps are kept and listed, nothing is smoothed.",
     )
     .option("--out <folder>", "where the files go", ".")
     .option(
@@ -55,16 +65,13 @@ export function defineDecode(program: Command): void {
     .addHelpText(
       "before",
       `Examples:
-  uploader decode 000                                        000.json beside you, and a summary on the screen
-  uploader decode /media/SD01 --out decoded --format csv,mat,parquet --plot png
-  uploader decode walk.txt --channels Accel_WR,Battery --from 2025-10-30T08:00Z --to 2025-10-30T09:00Z
+  uploader decode 000                     000.json here, a summary on the screen
+  uploader decode /media/SD01 --out decoded --format csv,mat --plot png
+  uploader decode walk.txt --channels Accel_WR,Battery --from 2025-10-30T08:00Z
   uploader decode /media/SD01 --summary --json | jq '{recording, gaps}'
 `,
     )
-    .addHelpText(
-      "after",
-      exitStatusHelp(0, 1, 2, 3, 14, 130, 143).replace("store unreachable, bucket missing or in another region, ", ""),
-    );
+    .addHelpText("after", exitStatus);
   addConfigFlags(command, []).action(run);
 }
 
