@@ -18,10 +18,11 @@ const told = (values) => {
   return values.length === 1 ? short(median) : `${short(median)} [${short(min)}-${short(max)}]`;
 };
 
-/** A figure to reach: `most` and its aim are bounds from above, `least` and its aim from below. */
+/** `most` and the aim beside it are bounds from above, `least` and its aim from below, as is an aim alone. */
 function verdictOn({ most, least, aim }, median) {
   const meets = (bound) => (most === undefined ? median >= bound : median <= bound);
   if (aim !== undefined && meets(aim)) return "aim reached";
+  if (most === undefined && least === undefined) return "aim not reached";
   return meets(most ?? least) ? "reached" : "**missed**";
 }
 
@@ -53,7 +54,8 @@ export function tell(row, isTrial) {
     parts.push(table(["", "n", ...columns.map((column) => `${column} (${units[column]})`)], cells));
   }
   const figures = row.figures.map((figure) => {
-    const bound = figure.most === undefined ? `>= ${figure.least}` : `<= ${figure.most}`;
+    const { most, least } = figure;
+    const bound = most !== undefined ? `<= ${most}` : least !== undefined ? `>= ${least}` : "";
     const { median } = spread(figure.values);
     return [figure.label, told(figure.values), bound, figure.aim ?? "", isTrial ? "" : verdictOn(figure, median)];
   });

@@ -1,4 +1,4 @@
-/** What is measured, and the figures to reach. `most` and `least` must be met, `aim` is better. */
+/** What is measured, and the figures to reach. `most` or `least` must be met, `aim` is better. */
 import { copyRow } from "./copying.js";
 import { registerRow } from "./registering.js";
 import { oneFileRow, versionRow } from "./starting.js";
@@ -69,7 +69,7 @@ export const rows = {
     clients: ["uploader", "rclone"],
     figures: [
       { what: "filesPerSecond", against: "rclone", least: 2 },
-      { what: "filesPerSecond", least: 1000, aim: 3500 },
+      { what: "filesPerSecond", aim: 3500 },
     ],
   },
   many: {

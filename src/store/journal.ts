@@ -37,6 +37,8 @@ export function openJournal(stateDirectory: string, database: string, worker: Wo
 
   /** Complete with its head before it has its name: nobody meets a journal that does not say whose it is. */
   const begin = async (): Promise<FileHandle> => {
+    // As root the embedded server's user must be able to pass through the state folder, if not through this one.
+    mkdirSync(stateDirectory, { recursive: true, mode: 0o711 });
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     const handle = await open(`${path}.new`, "w", 0o600);
     await handle.write(`${encode({ database, worker } satisfies Head)}\n`);

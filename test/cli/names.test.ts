@@ -123,6 +123,7 @@ describe("kinds of files", () => {
     symlinkSync(place.path("outside/secret.wav"), `${card}/link.wav`);
     symlinkSync("..", `${card}/deep/loop`);
     symlinkSync("nowhere", `${card}/dangling.wav`);
+    symlinkSync("nowhere", `${card}/\x1b[2Jwipes`);
     execFileSync("mkfifo", [`${card}/fifo.wav`]);
     const server = createServer();
     await new Promise<void>((resolve) => server.listen(`${card}/socket.wav`, resolve));
@@ -133,13 +134,19 @@ describe("kinds of files", () => {
       "kinds/deep/er/2.wav",
       "kinds/real.wav",
     ]);
-    for (const odd of ["symlink: out", "symlink: link.wav", "symlink: deep/loop", "symlink: dangling.wav"]) {
+    for (const odd of [
+      "symlink: out",
+      "symlink: link.wav",
+      "symlink: deep/loop",
+      "symlink: dangling.wav",
+      "symlink: \\x1b[2Jwipes",
+    ]) {
       expect(ended.stderr).toContain(`${odd}\n`);
     }
     expect(ended.stderr).toMatch(/^fifo: fifo\.wav$/m);
     expect(ended.stderr).toMatch(/^socket: socket\.wav$/m);
     expect(ended.stderr).toMatch(
-      /^(?=.*4 symlinks not followed)(?=.*1 fifo not sent)(?=.*1 socket not sent).* \(-v names them\)$/m,
+      /^(?=.*5 symlinks not followed)(?=.*1 fifo not sent)(?=.*1 socket not sent).* \(-v names them\)$/m,
     );
   });
 });

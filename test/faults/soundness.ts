@@ -46,13 +46,16 @@ export async function expectSound({ sql, s3, bucket }: Place, when: string): Pro
 export const writtenTwice = (s3: S3Server, bucket: string): string[] =>
   s3.keys(bucket).filter((key) => (s3.object(bucket, key)?.writes ?? 0) > 1);
 
-/** Parts that were sent once more although the store had taken them, and said so as far as it knows. */
+/**
+ * Parts that were sent once more, in the same upload or another, although the store had taken them and said so as far as
+ * it knows.
+ */
 export function partsSentTwice(s3: S3Server): string[] {
   const finished = new Set<string>();
   const again: string[] = [];
-  for (const { operation, key, partNumber, uploadId, status, fault } of s3.log) {
+  for (const { operation, key, partNumber, status, fault } of s3.log) {
     if (operation !== "UploadPart") continue;
-    const part = `${key} part ${partNumber} of ${uploadId}`;
+    const part = `${key} part ${partNumber}`;
     if (finished.has(part)) again.push(part);
     if (status === 200 && fault === null) finished.add(part);
   }

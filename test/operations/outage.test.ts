@@ -13,7 +13,8 @@ import { openOn } from "../support/s3.ts";
 import { type S3Server, startS3Server } from "../support/s3-server/server.ts";
 import { makeTree, temporaryFolder } from "../support/tree.ts";
 
-const files = 60;
+/** Fewer than one claim of four slots takes: all are in hand when the database goes. */
+const files = 24;
 let db: TestDatabase;
 let s3: S3Server;
 let to: Destination;
@@ -97,7 +98,7 @@ describe("a database that goes away", () => {
   it("and comes back: all that was claimed is sent meanwhile, then everything is recorded", async () => {
     breakable = await openBreakable(60_000);
     const cx = context();
-    const destination = cutAt(20, async () => {
+    const destination = cutAt(8, async () => {
       await expect.poll(journals).toHaveLength(1);
       await breakable.door.open();
     });
@@ -113,7 +114,7 @@ describe("a database that goes away", () => {
   it("and stays away: exit 13; the next run brings the results in and sends nothing again", async () => {
     breakable = await openBreakable(1_500);
     const cx = context(10_000);
-    const summary = await runUpload({ ...cx, destination: cutAt(20, async () => undefined) });
+    const summary = await runUpload({ ...cx, destination: cutAt(8, async () => undefined) });
     expect(cx.of("error").map((event) => event.code)).toEqual(["database_unreachable"]);
     expect(summary).toMatchObject({ exitCode: 13 });
     expect(journals()).toHaveLength(1);

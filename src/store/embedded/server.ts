@@ -28,6 +28,9 @@ const settings: Record<string, string> = {
   fsync: "on",
   // Saves three processes; our tables are read from memory or in order.
   io_method: "sync",
+  // The default of 4 is a turning disk's. With it, and tables too young for statistics, a batch of 500 rows is found by
+  // reading all of file_uploads (20,000 files: 850,000 to 1,460,000 rows read in vain; with this none to speak of).
+  random_page_cost: "1.1",
   jit: "off",
   timezone: "UTC",
   log_timezone: "UTC",
