@@ -40,6 +40,8 @@ export interface Verb {
   arrange?(stage: Stage): Promise<unknown>;
   act(stage: Stage): Promise<SummaryEvent>;
   exitCode: number;
+  /** Between them the longest ones execute nearly everything: good for what is tried on all statements at once. */
+  longest?: true;
   /** Files of the session by state at the end. */
   ends: Record<string, number>;
 }
@@ -110,12 +112,14 @@ const closing = ["sessions_close", "workers_end", "sessions_get", "files_conflic
 
 export const verbs: Record<string, Verb> = {
   "a first run": {
+    longest: true,
     statements: [...opening, ...scanning, ...draining, ...closing],
     act: ({ context, through }) => runUpload(context(through)),
     exitCode: 0,
     ends: { uploaded: 3 },
   },
   "files that fail, change, conflict, or are there already": {
+    longest: true,
     statements: ["files_postpone", "files_skip", "files_revise", "files_give_up"],
     async arrange({ scene }) {
       makeTree(scene.root, { "z/other.wav": 40, "z/grows.wav": 50 });
@@ -130,6 +134,7 @@ export const verbs: Record<string, Verb> = {
     ends: { uploaded: 3, skipped: 1, failed: 1 },
   },
   "a large file": {
+    longest: true,
     statements: ["uploads_find", "uploads_begin", "uploads_part 1", "uploads_part 3", "uploads_end"],
     arrange: async ({ scene }) => makeTree(scene.root, { "c/large.wav": 17 * MiB }),
     act: ({ context, through }) => runUpload(context(through)),
@@ -209,6 +214,7 @@ export const verbs: Record<string, Verb> = {
     ends: { uploaded: 3 },
   },
   "retry, until its last round": {
+    longest: true,
     statements: [
       "begin",
       "sessions_lock",
