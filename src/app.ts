@@ -5,7 +5,9 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Config } from "./config.ts";
 import { type Decoding, settingsText } from "./core/decoding.ts";
+import type { ObjectTags } from "./core/devices.ts";
 import { UploaderError } from "./core/errors.ts";
+import type { Trigger } from "./core/deliveries.ts";
 import type { Emit } from "./core/events.ts";
 import type { Bandwidth, Destination, SelectionRules, SourceTree, UnfinishedUploads } from "./core/ports.ts";
 import type { Store, WorkerIdentity } from "./core/store.ts";
@@ -173,7 +175,7 @@ export async function openDestination(
   { config, emit }: World,
   concurrency?: Pick<Concurrency, "ceiling" | "throttled">,
   bandwidth?: Bandwidth,
-): Promise<Destination & Partial<UnfinishedUploads>> {
+): Promise<Destination & Partial<UnfinishedUploads> & Partial<ObjectTags>> {
   const destination = requireDestination(config);
   const onNotice = (message: string): void => emit({ type: "notice", sessionId: null, level: "info", message });
   if (destination.kind === "folder") {
@@ -215,10 +217,12 @@ export async function openSource(config: Config, root: string): Promise<SourceTr
   });
 }
 
-/** Our own state and configuration are never sent. */
-async function ownPaths(config: Config): Promise<string[]> {
+/** Our own state, configuration and logs are never sent. */
+export async function ownPaths(config: Config): Promise<string[]> {
   const { stateDirectoryOf } = await import("./database-address.ts");
-  return [stateDirectoryOf(config), ...(config.configPath ? [config.configPath] : [])];
+  const { putAside } = await import("./adapters/log-file.ts");
+  const logs = config.logFile === null ? [] : [config.logFile, ...putAside(config.logFile, config.logKeep)];
+  return [stateDirectoryOf(config), ...(config.configPath ? [config.configPath] : []), ...logs];
 }
 
 /** For `upload --decode`: threads and a folder come to be with the first recording, and most runs meet none. */
@@ -318,11 +322,12 @@ export async function openConcurrency({ config, emit }: World): Promise<Concurre
 
 export interface Parts {
   state: OpenedState;
-  destination: Destination;
+  destination: Context["destination"];
   source: SourceTree;
   concurrency: Concurrency;
   bandwidth?: Bandwidth;
   decoding?: Decoding;
+  trigger?: Trigger;
   onChange: "fail" | "replace";
 }
 
@@ -355,6 +360,7 @@ export async function openContext(world: World, parts: Parts): Promise<Context> 
     concurrency: parts.concurrency,
     ...(parts.bandwidth && { bandwidth: parts.bandwidth }),
     ...(parts.decoding && { decoding: parts.decoding }),
+    ...(parts.trigger && { trigger: parts.trigger }),
     policy: {
       attempts: config.attempts,
       existing: config.existing,
@@ -362,6 +368,7 @@ export async function openContext(world: World, parts: Parts): Promise<Context> 
       onChange: config.onChange ?? parts.onChange,
       settleSeconds: config.sync.settleSeconds,
       maxOutageMs,
+      patientTags: config.patientTags,
     },
     ...surroundings(world),
   };

@@ -11,3 +11,4 @@ export type { Config, ConfigInput, LoadedConfig, SourceConfig } from "./config/l
 export { configForSource, loadConfig } from "./config/load.ts";
 export { redactConfig, redactUrl } from "./config/redact.ts";
 export { parseDuration } from "./config/sizes.ts";
+export { configText } from "./config/written.ts";

@@ -49,8 +49,10 @@ const mayImport: Record<string, string[]> = {
   adapters: ["core", "shimmer"],
   config: ["core", "config"],
   "database-address": ["config", "store"],
+  index: ["app", "config", "core"],
   app: ["config", "core", "shimmer", "store", "adapters", "operations", "database-address"],
-  cli: ["app", "config", "core", "shimmer", "operations", "adapters", "store", "database-address"],
+  http: ["core", "operations"],
+  cli: ["app", "http", "config", "core", "shimmer", "operations", "adapters", "store", "database-address"],
 };
 
 /** docs/dependencies.md: each package has one door. */

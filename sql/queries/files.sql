@@ -14,6 +14,8 @@ with scanned as (
         then 'moved' else 'open' end
     when f.id is not null and (f.file_size, f.mtime_ns) is distinct from (s.file_size, s.mtime_ns)
       and not coalesce(o.size_bytes = s.file_size and o.mtime_ns = s.mtime_ns, false) then 'renewed'
+    when f.status = 'skipped' and f.reason in ('gone', 'superseded', 'package_incomplete')
+      and not coalesce(o.size_bytes = s.file_size and o.mtime_ns = s.mtime_ns, false) then 'renewed'
     when f.id is not null then 'open'
     when o.size_bytes = s.file_size and o.mtime_ns = s.mtime_ns then 'safe'
     when o.key is not null then 'known'
@@ -35,13 +37,14 @@ select count(*) filter (where verdict = 'safe')::int as safe_files,
   coalesce(array_agg(n::int order by n) filter (where verdict in ('renewed', 'moved')), '{}') as renewed
 from judged;
 
--- files_register(session_id, destination_id, paths, keys, sizes, mtimes, expects)
+-- files_register(session_id, destination_id, paths, keys, sizes, mtimes, expects, types, priorities, bodies)
 -- New work, and how many rows it made. A key that is open elsewhere, or registered already, makes none.
 with made as (
-  insert into :"schema".file_uploads (session_id, destination_id, local_path, s3_key, file_size, mtime_ns, expect)
-  select $1, $2, t.local_path, t.key, t.file_size, t.mtime_ns, t.expect
-  from unnest($3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::text[])
-    as t(local_path, key, file_size, mtime_ns, expect)
+  insert into :"schema".file_uploads
+    (session_id, destination_id, local_path, s3_key, file_size, mtime_ns, expect, object_type, priority, body)
+  select $1, $2, t.local_path, t.key, t.file_size, t.mtime_ns, t.expect, t.object_type, t.priority, t.body
+  from unnest($3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::text[], $8::text[], $9::int[], $10::bytea[])
+    as t(local_path, key, file_size, mtime_ns, expect, object_type, priority, body)
   on conflict do nothing
   returning 1
 )
@@ -66,14 +69,16 @@ from :"schema".file_uploads f
 where f.destination_id = $1 and f.s3_key = any ($2::text[]) and f.status in ('pending', 'uploading')
   and f.session_id <> $3;
 
--- files_renew(session_id, destination_id, paths, keys, sizes, mtimes)
+-- files_renew(session_id, destination_id, paths, keys, sizes, mtimes, types, priorities, bodies)
 -- Move renew, and new size and mtime for rows that still wait: the file is not what this row registered.
 update :"schema".file_uploads f
 set status = 'pending', worker_id = null, uploaded_at = null, permanent = false, reason = null, attempts = 0, looks = 0,
     error_code = null, error_message = null, next_attempt_at = now(), local_path = t.local_path,
-    file_size = t.file_size, mtime_ns = t.mtime_ns,
+    file_size = t.file_size, mtime_ns = t.mtime_ns, not_ready = false, object_type = t.object_type,
+    priority = t.priority, body = t.body,
     expect = case when o.key is null then 'absent' else 'known' end
-from unnest($3::text[], $4::text[], $5::bigint[], $6::bigint[]) as t(local_path, key, file_size, mtime_ns)
+from unnest($3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::text[], $8::int[], $9::bytea[])
+  as t(local_path, key, file_size, mtime_ns, object_type, priority, body)
 left join :"schema".objects o on o.destination_id = $2 and o.key = t.key
 where f.session_id = $1 and f.s3_key = t.key and f.status in ('uploaded', 'failed', 'skipped', 'pending')
   and not exists (
@@ -83,21 +88,33 @@ where f.session_id = $1 and f.s3_key = t.key and f.status in ('uploaded', 'faile
 returning f.id;
 
 -- files_claim(session_id, worker_id, after_id, max, max_looks)
--- Move claim, by a keyset cursor: the cost of a claim does not grow with the rows already done.
-with due as (
+-- Move claim, by a keyset cursor: the cost of a claim does not grow with the rows already done. What is urgent (priority
+-- below 5) has an index of its own and goes first, wherever the cursor is.
+with live as (
+  select from :"schema".workers w where w.id = $2 and w.ended_at is null and w.lease_until > now()
+), urgent as (
   select f.id
   from :"schema".file_uploads f
-  where f.session_id = $1 and f.status = 'pending' and f.id > $3 and f.next_attempt_at <= now()
-    and f.looks < $5
-    and exists (select from :"schema".workers w where w.id = $2 and w.ended_at is null and w.lease_until > now())
-  order by f.id limit $4
+  where f.session_id = $1 and f.status = 'pending' and f.priority < 5 and f.next_attempt_at <= now()
+    and f.looks < $5 and not f.not_ready and exists (select from live)
+  order by f.priority, f.id limit $4
   for update skip locked
+), bulk as (
+  select f.id
+  from :"schema".file_uploads f
+  where f.session_id = $1 and f.status = 'pending' and f.id > $3 and f.priority >= 5 and f.next_attempt_at <= now()
+    and f.looks < $5 and not f.not_ready and exists (select from live)
+  order by f.id limit greatest(0, $4 - (select count(*) from urgent))
+  for update skip locked
+), due as (
+  select id from urgent union all select id from bulk
 )
 update :"schema".file_uploads f
 set status = 'uploading', worker_id = $2
 from due
 where f.id = due.id
-returning f.id, f.local_path, f.s3_key, f.file_size, f.mtime_ns::text, f.attempts, f.expect, f.looks, f.derived_from;
+returning f.id, f.local_path, f.s3_key, f.file_size, f.mtime_ns::text, f.attempts, f.expect, f.looks, f.derived_from,
+  f.object_type, f.priority, f.body;
 
 -- files_settle(ids, sizes, mtimes, algorithms, types, checksums, etags, versions, proofs, ours, request_ids, durations, age_ms)
 -- Move settle, as of age_ms ago: a journal may come in after newer facts, and those stand. What the store holds is remembered whatever became of the row; the row moves only if it registered
@@ -121,7 +138,7 @@ with done as (
 )
 update :"schema".file_uploads f
 set status = 'uploaded', worker_id = null, uploaded_at = now(), last_attempt_at = now(), permanent = false,
-    reason = null, error_code = null, error_message = null, request_id = d.request_id, duration_ms = d.duration_ms
+    not_ready = false, body = null, reason = null, error_code = null, error_message = null, request_id = d.request_id, duration_ms = d.duration_ms
 from done d
 where f.id = d.id and f.status in ('pending', 'uploading', 'failed')
   and f.file_size = d.file_size and f.mtime_ns is not distinct from d.mtime_ns
@@ -143,7 +160,7 @@ with done as (
 ), moved as (
   update :"schema".file_uploads f
   set status = 'skipped', reason = d.reason, worker_id = null, last_attempt_at = now(), error_code = null,
-      error_message = null
+      error_message = null, body = null
   from done d
   where f.id = d.id and f.status = 'uploading' and f.worker_id = $1
   returning f.id, f.destination_id, f.s3_key, f.attempts
@@ -262,6 +279,13 @@ set looks = 0, next_attempt_at = now()
 where f.session_id = $1 and f.status = 'pending' and f.looks > 0
 returning f.id;
 
+-- files_unwait(session_id)
+-- `upload` takes every file as it is, also those that sync waits for; not what waits for the rest of its package.
+update :"schema".file_uploads f
+set not_ready = false, looks = 0, reason = null, next_attempt_at = now()
+where f.session_id = $1 and f.status = 'pending' and f.not_ready and f.reason is distinct from 'package_incomplete'
+returning f.id;
+
 -- files_displace(destination_id, keys, session_id)
 -- Move displace: keys that sessions hold open on which nobody works any more.
 update :"schema".file_uploads f
@@ -299,15 +323,16 @@ returning f.id;
 -- files_next_due(session_id, worker_id, max_looks)
 -- What is left: when the earliest waiting file may be taken (ms from now; null when none is waited for), how many are
 -- not ready although looked at often enough, and how many other workers have in hand.
-select case when count(*) filter (where status = 'pending' and looks < $3) > 0 then
-    greatest(0, ceil(extract(epoch from min(next_attempt_at) filter (where looks < $3) - now()) * 1000)) end::float8
+select case when count(*) filter (where status = 'pending' and is_due) > 0 then
+    greatest(0, ceil(extract(epoch from min(next_attempt_at) filter (where is_due) - now()) * 1000)) end::float8
     as delay_ms,
-  count(*) filter (where status = 'pending' and looks >= $3)::int as not_ready,
+  count(*) filter (where status = 'pending' and not is_due)::int as not_ready,
   count(*) filter (where status = 'uploading')::int as elsewhere
 from (
-  select status, next_attempt_at, looks from :"schema".file_uploads where session_id = $1 and status = 'pending'
+  select status, next_attempt_at, looks < $3 and not not_ready as is_due
+  from :"schema".file_uploads where session_id = $1 and status = 'pending'
   union all
-  select f.status, null, 0 from :"schema".workers w
+  select f.status, null, true from :"schema".workers w
   join :"schema".file_uploads f on f.worker_id = w.id and f.status = 'uploading'
   where w.session_id = $1 and w.id <> $2
 ) waiting;

@@ -107,14 +107,41 @@ where $1::text is null or p.name = $1::text
 order by s.id desc limit $2;
 
 -- sessions_causes(session_id)
--- What went wrong, grouped: one line per state, cause and reason, with the message and the key of its first file.
-select status, error_code, reason, permanent, count(*) as files, sum(file_size) as bytes,
-  (array_agg(error_message order by id))[1] as error_message, (array_agg(s3_key order by id))[1] as example_key,
-  min(next_attempt_at) as next_attempt_at
-from :"schema".file_uploads
-where session_id = $1 and status <> 'uploaded'
-group by status, error_code, reason, permanent
-order by status, files desc;
+-- What went wrong, grouped: one line per state, cause and reason, with the message and the key of its first file. Counted
+-- by a trigger (0010); of the files themselves one is read for each line.
+select c.status, nullif(c.error_code, '') as error_code, nullif(c.reason, '') as reason, c.permanent, c.files, c.bytes,
+  f.error_message, f.s3_key as example_key, f.next_attempt_at
+from :"schema".session_causes c
+cross join lateral (
+  -- `offset 0`: in the index' order, until one fits; the planner would sort them all
+  (select * from (
+     select * from :"schema".file_uploads where session_id = $1 and status = 'failed' order by id offset 0
+   ) failed
+   where c.status = 'failed' and permanent = c.permanent
+     and coalesce(error_code, '') = c.error_code and coalesce(reason, '') = c.reason limit 1)
+  union all
+  (select * from (
+     select * from :"schema".file_uploads where session_id = $1 and status = 'skipped' order by id offset 0
+   ) skipped
+   where c.status = 'skipped'
+     and coalesce(error_code, '') = c.error_code and coalesce(reason, '') = c.reason limit 1)
+  union all
+  (select * from (
+     select * from :"schema".file_uploads
+     where session_id = $1 and status = 'pending' and (error_code is not null or reason is not null)
+     order by next_attempt_at offset 0
+   ) waiting
+   where c.status = 'pending'
+     and coalesce(error_code, '') = c.error_code and coalesce(reason, '') = c.reason limit 1)
+  union all
+  (select held.* from :"schema".workers worker
+   join :"schema".file_uploads held on held.worker_id = worker.id and held.status = 'uploading'
+   where c.status = 'uploading' and worker.session_id = $1
+     and coalesce(held.error_code, '') = c.error_code and coalesce(held.reason, '') = c.reason
+   order by held.id limit 1)
+) f
+where c.session_id = $1 and c.files > 0
+order by c.status, c.files desc;
 
 -- config_remember(session_id, config)
 -- Only what differs from the last one: told again, it changes nothing.

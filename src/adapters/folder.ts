@@ -84,7 +84,7 @@ export async function openFolderDestination(options: FolderOptions): Promise<Des
 
   async function put(job: PutJob, hooks: PutHooks): Promise<PutOutcome> {
     const problem = keyProblem(job.key);
-    if (problem !== null) throw new UploaderError("key_impossible", `${JSON.stringify(job.key)}: ${problem}.`);
+    if (problem !== null) throw new UploaderError("key_impossible", `${JSON.stringify(job.key)}: ${problem}`);
     hooks.signal.throwIfAborted();
     const source = await openSource(job.body);
     try {
@@ -151,7 +151,7 @@ export async function openFolderDestination(options: FolderOptions): Promise<Des
       return statfs(folder);
     });
     const freeGb = ((space.bavail * space.bsize) / 1e9).toFixed(1);
-    const notices = isThere ? [] : [`The folder "${root.path}" does not exist yet: the first file makes it.`];
+    const notices = isThere ? [] : [`the folder "${root.path}" does not exist yet: the first file makes it`];
     return { description: `folder ${root.path}, ${freeGb} GB free`, canList: true, notices };
   }
 

@@ -23,7 +23,7 @@ export interface SourceTreeOptions {
 }
 
 /** A directory being walked. */
-interface Frame {
+export interface Frame {
   disk: DiskPath;
   /** Relative to the root, ending in `/`; empty at the root. */
   path: string;
@@ -35,7 +35,7 @@ interface Frame {
 }
 
 /** Entries taken in one go: bounds what is held of a directory, of whatever size, beside its names. */
-const runLength = 1024;
+export const runLength = 1024;
 
 /**
  * The tree below `root`, never changed and never left: symlinks are reported, not followed.
@@ -87,7 +87,7 @@ export function openSourceTree(options: SourceTreeOptions): SourceTree {
 const emptyBatch = (): ScanBatch => ({ files: [], oddities: [], excludedFiles: 0 });
 
 /** The path as patterns see it: in NFC, as people type it. Without a note all of it is. */
-function globPath(frame: Frame, entry: Entry): string {
+export function globPath(frame: Frame, entry: Entry): string {
   const path = frame.path + entry.name;
   return frame.note === null && entry.note === null ? path : path.normalize("NFC");
 }
@@ -118,14 +118,14 @@ async function takeRun(frame: Frame, batch: ScanBatch, selection: Selection, pac
   }
 }
 
-function scannedFile(frame: Frame, entry: Entry, sizeBytes: number, mtimeNs: bigint): ScannedFile {
+export function scannedFile(frame: Frame, entry: Entry, sizeBytes: number, mtimeNs: bigint): ScannedFile {
   const key = frame.key === null || entry.key === null ? null : frame.key + entry.key;
   const problem = key === null ? "the name is not UTF-8" : null;
   return { path: frame.path + entry.name, key, sizeBytes, mtimeNs, problem, note: noteBelow(frame, entry) };
 }
 
 /** Along a path the stronger news wins: a key that kept its own form has a twin. */
-const noteBelow = (frame: Frame, entry: Entry) =>
+export const noteBelow = (frame: Frame, entry: Entry) =>
   frame.note === "kept_own_form" ? frame.note : (entry.note ?? frame.note);
 
 /** Opens the next entry if it is a directory worth entering; `null` when it is not, or could not be read. */
@@ -149,7 +149,7 @@ async function enterNext(frame: Frame, batch: ScanBatch, selection: Selection): 
 }
 
 /** The real path, as far as it can be resolved: the rest does not exist yet. */
-function resolveLinks(path: string): string {
+export function resolveLinks(path: string): string {
   try {
     return realpathSync.native(path);
   } catch (error) {
@@ -166,8 +166,8 @@ function openRoot(path: string): string {
     return refuseRoot(path, cause);
   }
   if (!rootStats(root).isDirectory()) {
-    throw new UploaderError("source_missing", `The source "${path}" is a file, not a folder.`, {
-      hint: `Give its folder, "${dirname(root)}", and name the file with --include.`,
+    throw new UploaderError("source_missing", `the source "${path}" is a file, not a folder`, {
+      hint: `give its folder, "${dirname(root)}", and name the file with --include`,
     });
   }
   try {
@@ -178,7 +178,7 @@ function openRoot(path: string): string {
   return root;
 }
 
-function rootStats(root: string) {
+export function rootStats(root: string) {
   try {
     return statSync(root);
   } catch (cause) {
@@ -188,23 +188,23 @@ function rootStats(root: string) {
 
 const missingErrors = ["ENOENT", "ENOTDIR", "ENODEV", "ENXIO"];
 
-function refuseRoot(root: string, cause: unknown): never {
+export function refuseRoot(root: string, cause: unknown): never {
   const errno = errnoOf(cause);
   if (errno === null) throw cause;
   if (missingErrors.includes(errno)) {
-    throw new UploaderError("source_missing", `The source "${root}" does not exist.`, {
-      hint: "Check the path, and that its card or disk is mounted.",
+    throw new UploaderError("source_missing", `the source "${root}" does not exist`, {
+      hint: "check the path, and that its card or disk is mounted",
       cause,
     });
   }
-  throw new UploaderError("source_unreadable", `The source "${root}" cannot be read (${errno}).`, {
-    hint: "Check that this user may read and enter the folder.",
+  throw new UploaderError("source_unreadable", `the source "${root}" cannot be read (${errno})`, {
+    hint: "check that this user may read and enter the folder",
     cause,
   });
 }
 
-function lostRoot(root: string): UploaderError {
-  return new UploaderError("source_missing", `The source "${root}" went away while it was being read.`, {
-    hint: "Put its card or disk back and run the same command again.",
+export function lostRoot(root: string): UploaderError {
+  return new UploaderError("source_missing", `the source "${root}" went away while it was being read`, {
+    hint: "put its card or disk back and run the same command again",
   });
 }

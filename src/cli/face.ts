@@ -5,10 +5,14 @@ import { type LoadedConfig, loadConfig } from "../config.ts";
 import { asUploaderError } from "../core/errors.ts";
 import type { Emit } from "../core/events.ts";
 import type { GivenFlags } from "./flags.ts";
+import { openLog } from "./log.ts";
 import { createRenderer, mayDraw, type Renderer, type RenderOptions } from "./render.ts";
 
 /** How long work in hand may go on after the first signal. */
 const graceMs = 5_000;
+
+/** Commands whose words go into the log file: what one asks at a terminal is answered there. */
+const logged = new Set(["upload", "retry", "sync"]);
 
 export interface Face {
   loaded: LoadedConfig;
@@ -24,6 +28,8 @@ export interface Face {
   stopSignal(): StopSignal | null;
   /** From now on SIGHUP reads the configuration again; one that cannot be understood changes nothing. */
   onReload(listener: (loaded: LoadedConfig) => void): void;
+  /** What SIGUSR2 asks for, instead of the last progress. */
+  onStatus(listener: () => void): void;
   close(): void;
 }
 
@@ -43,9 +49,16 @@ export async function openFace(command: Command, flags: GivenFlags = {}): Promis
   const load = (): LoadedConfig =>
     loadConfig({ flags, configPath: options.config ?? null, env: process.env, cwd: process.cwd() });
   const loaded = load();
+  const log = openLog(
+    { ...loaded.config, ...(logged.has(command.name()) ? {} : { logFile: null }) },
+    process.stderr,
+    process.env,
+  );
   const render: RenderOptions = {
     stdout: process.stdout,
-    stderr: process.stderr,
+    stderr: log.output,
+    priorities: log.priorities,
+    stamped: log.stamped,
     json: options.json === true,
     quiet: options.quiet === true,
     verbose: options.verbose ?? 0,
@@ -59,7 +72,11 @@ export async function openFace(command: Command, flags: GivenFlags = {}): Promis
   const renderer: Renderer = createRenderer(render, block);
   for (const message of loaded.notices) renderer.emit({ type: "notice", sessionId: null, level: "info", message });
   const stop = listen(renderer.emit);
-  const reload = listenForReload(renderer.emit, load);
+  const reload = listenForReload(renderer.emit, load, log.reopen);
+  let status = renderer.status;
+  // Left alone it would end the process.
+  const onStatus = (): void => status();
+  process.on("SIGUSR2", onStatus);
   return {
     loaded,
     json: render.json,
@@ -72,10 +89,15 @@ export async function openFace(command: Command, flags: GivenFlags = {}): Promis
     dropping: stop.dropping,
     stopSignal: stop.signal,
     onReload: reload.add,
+    onStatus(listener) {
+      status = listener;
+    },
     close() {
+      process.off("SIGUSR2", onStatus);
       stop.end();
       reload.end();
       renderer.close();
+      log.close();
       const signal = stop.signal();
       if (signal) process.exitCode ??= exitCodeOfSignal(signal);
     },
@@ -124,10 +146,11 @@ function listen(emit: Emit) {
   };
 }
 
-function listenForReload(emit: Emit, load: () => LoadedConfig) {
+function listenForReload(emit: Emit, load: () => LoadedConfig, reopenLog: () => void) {
   const listeners: ((loaded: LoadedConfig) => void)[] = [];
   const say = (message: string): void => emit({ type: "notice", sessionId: null, level: "info", message });
   const onHangup = (): void => {
+    reopenLog();
     try {
       const loaded = load();
       say("the configuration has been read again");

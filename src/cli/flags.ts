@@ -1,6 +1,6 @@
 /** Flags that every command shares, and the way from a flag to the configuration key it names. */
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { describeFlags } from "../config.ts";
+import { describeFlags, type FlagSpec } from "../config.ts";
 
 /** On the program they count before and after a command's name. */
 export function addGlobalFlags(command: Command): Command {
@@ -22,9 +22,13 @@ const group = "Settings, here, in the file, or as UPLOADER_… variables:";
 /** As commander begins its own: in lower case, unless the word is a name. */
 const begun = (sentence: string): string => sentence.replace(/^[A-Z](?=[a-z]* )/, (letter) => letter.toLowerCase());
 
+let read: FlagSpec[] | null = null;
+/** The same for every command, and reading them from the schema takes 3 ms. */
+const specs = (): readonly FlagSpec[] => (read ??= describeFlags());
+
 /** Every configuration key as a flag; those of `shown` stand in the command's help, the rest (and `--no-…`) work too. */
 export function addConfigFlags(command: Command, shown: readonly string[]): Command {
-  for (const spec of describeFlags()) {
+  for (const spec of specs()) {
     const long = spec.flag.split(" ")[0]!;
     const option = new Option([...spec.aliases, spec.flag].join(", "), begun(spec.description)).helpGroup(group);
     option.hidden = !shown.includes(spec.path) || long.startsWith("--no-");
@@ -39,7 +43,7 @@ export type GivenFlags = Record<string, string | boolean | number | readonly str
 
 export function givenConfigFlags(command: Command): GivenFlags {
   const given: GivenFlags = {};
-  for (const spec of describeFlags()) {
+  for (const spec of specs()) {
     const name = attribute(spec.flag.split(" ")[0]!.replace(/^--no-/, "--"));
     if (command.getOptionValueSource(name) === "cli") given[spec.path] = command.getOptionValue(name);
   }

@@ -1,38 +1,11 @@
 /** Parses, runs one command, sets the exit code. The only file that prints an error or ends the process. */
-import { createRequire } from "node:module";
-import { Command, CommanderError } from "commander";
+import { type Command, CommanderError } from "commander";
 import { asUploaderError, UploaderError } from "../core/errors.ts";
-import { commands } from "./commands.ts";
-import { exitStatusHelp } from "./exit-status.ts";
-import { addGlobalFlags } from "./flags.ts";
+import type { SummaryEvent } from "../core/events.ts";
 import { fold } from "./format.ts";
-import { helpLayout } from "./help.ts";
-import { jsonEvent } from "./render.ts";
-
-const { version } = createRequire(import.meta.url)("../../package.json") as { version: string };
-
-function buildProgram(): Command {
-  const program = new Command("uploader")
-    .description("Uploads recordings to S3 or a folder, exactly once and provably, remembered in Postgres.")
-    .version(version)
-    .exitOverride()
-    // What is wrong with the arguments is told like every other error.
-    .configureOutput({ outputError: () => undefined })
-    .configureHelp(helpLayout)
-    .addHelpText(
-      "before",
-      `Examples:
-  uploader upload /media/SD01 s3://reef-recordings/C2    the whole card, again and again until all is safe
-  uploader upload --config reef.json --dry-run           what would be sent
-  uploader status latest --follow                        what is known, live
-  uploader retry latest                                  failed files again
-`,
-    )
-    .addHelpText("after", exitStatusHelp());
-  addGlobalFlags(program);
-  for (const define of commands) define(program);
-  return program;
-}
+import { isJournal } from "./log.ts";
+import { buildProgram } from "./program.ts";
+import { jsonEvent, priorities } from "./render.ts";
 
 /** Work that is not finished when nothing is left to wait for must not look like success. */
 let finished = false;
@@ -76,16 +49,42 @@ function usageError(error: CommanderError, program: Command, given: readonly str
   return new UploaderError("usage", what.replace(/^error: /, ""), { hint: meant ?? `see: ${help}` });
 }
 
+/** Commands whose last line in JSON is a summary, also when they were refused before there was a session. */
+const runs = new Set(["upload", "retry", "sync"]);
+
+const refused = (exitCode: number): SummaryEvent => ({
+  type: "summary",
+  sessionId: null,
+  status: "failed",
+  totalFiles: 0,
+  totalBytes: 0,
+  filesSafe: 0,
+  filesUploaded: 0,
+  filesSkipped: 0,
+  filesFailed: 0,
+  filesNotReady: 0,
+  filesUndecoded: 0,
+  bytesUploaded: 0,
+  filesThisRun: 0,
+  bytesThisRun: 0,
+  durationMs: 0,
+  exitCode,
+});
+
 function report(error: UploaderError, given: readonly string[]): void {
   const { code, exitCode, message, hint } = error;
   process.exitCode = exitCode;
   if (given.includes("--json")) {
     const event = { type: "error", sessionId: null, code, exitCode, message, hint: hint ?? null } as const;
     process.stdout.write(`${JSON.stringify(jsonEvent(event, Date.now()))}\n`);
+    if (given.some((argument) => runs.has(argument))) {
+      process.stdout.write(`${JSON.stringify(jsonEvent(refused(exitCode), Date.now()))}\n`);
+    }
     return;
   }
   const width = process.stderr.isTTY ? process.stderr.columns : undefined;
-  const say = (text: string): boolean => process.stderr.write(`${fold(text, width)}\n`);
+  const priority = isJournal(process.env) ? `<${priorities.error}>` : "";
+  const say = (text: string): boolean => process.stderr.write(`${priority}${fold(text, width)}\n`);
   say(`error: ${message}`);
   if (hint) say(`  ${hint}`);
   if (code !== "internal") return;

@@ -18,6 +18,10 @@ export interface RenderOptions {
   progress: boolean;
   color: boolean;
   logFormat: "text" | "json";
+  /** `<6>` and the like before each line, as journald reads them (sd-daemon(3)). */
+  priorities?: boolean;
+  /** The time before each line of text: for a file. */
+  stamped?: boolean;
   /** ` --config FILE` when one was given, for the commands that we propose. */
   configFlag: string;
   now(): number;
@@ -25,6 +29,8 @@ export interface RenderOptions {
 
 export interface Renderer {
   emit: Emit;
+  /** Where the run is, in one line: for somebody who asks by SIGUSR2. */
+  status(): void;
   close(): void;
 }
 
@@ -51,6 +57,8 @@ function jsonRenderer({ stdout, now }: RenderOptions): Renderer {
     emit(event) {
       stdout.write(`${JSON.stringify(jsonEvent(event, now()))}\n`);
     },
+    // Every line of it is a status.
+    status: () => undefined,
     close: () => undefined,
   };
 }
@@ -62,6 +70,8 @@ export function jsonEvent(event: Event, nowMs: number): Record<string, unknown> 
 
 type Level = "info" | "warn" | "error";
 const colors: Record<Level, number | null> = { info: null, warn: 33, error: 31 };
+/** syslog(3) */
+export const priorities: Record<Level, number> = { info: 6, warn: 4, error: 3 };
 
 const widthOf = (output: Output): number | undefined => (output.isTTY ? (output.columns ?? 80) : undefined);
 
@@ -70,12 +80,18 @@ function textRenderer(options: RenderOptions, block: Block | null): Renderer {
   const pace = createPace();
   let lastLineMs = now();
   let failures = 0;
+  let latest: ProgressEvent | null = null;
 
   /** What stands in a message may be a file's name: nothing in it reaches the terminal but what can be read. */
   const say = (message: string, level: Level = "info", isPainted = true): void => {
     const text = name(message);
+    const priority = options.priorities ? `<${priorities[level]}>` : "";
     if (options.logFormat === "json") {
-      stderr.write(`${JSON.stringify({ time: new Date(now()).toISOString(), level, message: text })}\n`);
+      stderr.write(`${priority}${JSON.stringify({ time: new Date(now()).toISOString(), level, message: text })}\n`);
+      return;
+    }
+    if (priority !== "" || options.stamped) {
+      stderr.write(`${priority}${options.stamped ? `${new Date(now()).toISOString()} ` : ""}${text}\n`);
       return;
     }
     const color = isPainted && options.color ? colors[level] : null;
@@ -94,6 +110,7 @@ function textRenderer(options: RenderOptions, block: Block | null): Renderer {
       if (!quiet) say(`${session}: ${event.source} → ${event.destination} (project ${event.project})`);
     },
     progress(event) {
+      latest = event;
       pace.add(event.elapsedMs, event.filesThisRun, event.bytesThisRun);
       if (block) {
         block.draw(progressBlock(event, pace, (options.stderr.columns ?? 80) - 1));
@@ -112,6 +129,18 @@ function textRenderer(options: RenderOptions, block: Block | null): Renderer {
       } else if (verbose > 1 || (verbose > 0 && event.errorCode)) {
         const why = event.errorMessage === null ? "" : `: ${event.errorMessage}`;
         say(`${event.status}: ${short(event.path)} (${bytes(event.size)})${why}`);
+      }
+    },
+    ready({ sources }) {
+      if (!quiet) say(`watching ${sources === 1 ? "1 source" : `${sources} sources`}`);
+    },
+    pass(event) {
+      const { filesSeen, filesNotReady, filesThisRun, bytesThisRun, errorCode } = event;
+      if (errorCode === null && filesThisRun === 0 ? verbose > 1 : !quiet && filesThisRun > 0) {
+        const waiting = filesNotReady === 0 ? "" : `, ${count(filesNotReady)} not ready yet`;
+        say(
+          `${event.source}: ${files(filesSeen)} seen, ${files(filesThisRun)} sent (${bytes(bytesThisRun)})${waiting}`,
+        );
       }
     },
     pause(event) {
@@ -138,6 +167,7 @@ function textRenderer(options: RenderOptions, block: Block | null): Renderer {
 
   return {
     emit: (event) => (on[event.type] as (event: Event) => void)(event),
+    status: () => say(latest ? progressLine(latest, pace) : "nothing is on its way yet"),
     close: () => block?.close(),
   };
 }
@@ -188,7 +218,7 @@ export function progressBlock(event: ProgressEvent, pace: ReturnType<typeof crea
     `${"█".repeat(filled)}${"░".repeat(barWidth - filled)} ${percent.toFixed(1).padStart(5)} %  ${rate}${leftMs === null ? "" : `  ETA ${timeLeft(leftMs)}`}`,
     `${phases[event.phase]}: ${totalOf(event)}`,
     `already safe ${count(event.filesSafe)} | this run ${count(event.filesThisRun)} | left ${count(filesLeft)}`,
-    `uploaded ${count(event.filesUploaded)} | skipped ${count(event.filesSkipped)} | failed ${count(event.filesFailed)}`,
+    `uploaded ${count(event.filesUploaded)} | skipped ${count(event.filesSkipped - event.filesSafe)} | failed ${count(event.filesFailed)}`,
   ];
 }
 
@@ -218,11 +248,12 @@ const exceptions: readonly { applies(event: SummaryEvent, left: number): boolean
 ];
 
 export function summaryText(event: SummaryEvent, configFlag = ""): string {
-  const { sessionId, totalFiles, filesUploaded, filesSkipped, filesFailed, filesNotReady } = event;
+  const { sessionId, totalFiles, filesSafe, filesUploaded, filesSkipped, filesFailed, filesNotReady } = event;
   const left = totalFiles - filesUploaded - filesSkipped - filesFailed - filesNotReady;
   const verdict = exceptions.find(({ applies }) => applies(event, left))?.says ?? verdicts[event.status];
   const parts: [number, string][] = [
-    [filesSkipped, "skipped (safe already, or left alone)"],
+    [filesSafe, "safe already"],
+    [filesSkipped - filesSafe, "skipped"],
     [filesFailed, "failed"],
     [filesNotReady, "still changing"],
     [left, "left"],

@@ -65,13 +65,23 @@ export interface Secrets {
   /** Signing keys of the trigger, `whsec_` and base64 each; the first signs, the others still count. */
   triggerSecrets: string[];
   triggerApiKey: string | null;
+  /** Makes pseudonyms of patients. */
+  pseudonymKey: string | null;
 }
 
-export const secretNames = ["UPLOADER_DATABASE_PASSWORD", "UPLOADER_TRIGGER_SECRET", "UPLOADER_TRIGGER_API_KEY"];
+export const secretNames = [
+  "UPLOADER_DATABASE_PASSWORD",
+  "UPLOADER_TRIGGER_SECRET",
+  "UPLOADER_TRIGGER_API_KEY",
+  "UPLOADER_PSEUDONYM_KEY",
+];
+
+/** Whoever tries all identifiers must not be able to try all keys as well. */
+const pseudonymKeyAtLeast = 16;
 
 /** Each from its variable, or from the file that `…_FILE` names, relative to `cwd`. */
 export function readSecrets(lookup: Lookup, cwd: string): Secrets {
-  const [databasePassword, triggerSecret, ownApiKey] = secretNames.map((name) => readSecret(lookup, name, cwd));
+  const [databasePassword, triggerSecret, ownApiKey, pseudonymKey] = secretNames.map((name) => readSecret(lookup, name, cwd));
   const triggerSecrets = (triggerSecret ?? "")
     .split(",")
     .map((secret) => secret.trim())
@@ -89,10 +99,18 @@ export function readSecrets(lookup: Lookup, cwd: string): Secrets {
       },
     );
   }
+  if (pseudonymKey && pseudonymKey.length < pseudonymKeyAtLeast) {
+    throw new UploaderError(
+      "config_invalid",
+      `UPLOADER_PSEUDONYM_KEY: expected at least ${pseudonymKeyAtLeast} characters`,
+      { hint: "make one with: openssl rand -base64 32; keep it: another key makes other pseudonyms" },
+    );
+  }
   return {
     databasePassword: databasePassword ?? null,
     triggerSecrets,
     triggerApiKey: ownApiKey ?? lookup("MADXXX_API_KEY")?.text ?? null,
+    pseudonymKey: pseudonymKey ?? null,
   };
 }
 

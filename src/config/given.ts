@@ -6,12 +6,16 @@ import type { Layer, Setting } from "./layers.ts";
 import { nearestKey } from "./nearest.ts";
 import { splitList, valueOfText } from "./text-value.ts";
 
-/** By dotted key path (`s3.profile`); texts are read as the key wants them. */
+/**
+ * By dotted key path (`s3.profile`); texts are read as the key wants them. `argument source`: given without its flag, as
+ * the command's argument.
+ */
 export type GivenFlags = Record<string, string | boolean | number | readonly string[]>;
 
 export function flagLayer(flags: GivenFlags, keys: readonly Key[], cwd: string): Layer {
   const layer = new Map<string, Setting>();
-  for (const [path, given] of Object.entries(flags)) {
+  for (const [name, given] of Object.entries(flags)) {
+    const path = name.replace(/^argument /, "");
     const key = keys.find((known) => known.path === path);
     if (key === undefined) {
       const nearest = nearestKey(
@@ -24,7 +28,12 @@ export function flagLayer(flags: GivenFlags, keys: readonly Key[], cwd: string):
     }
     const value =
       typeof given === "string" ? valueOfText(key, given) : typeof given === "object" ? listOf(key, given) : given;
-    layer.set(path, { value, origin: `flag ${flagOf(path)}`, baseDirectory: cwd, isFinal: true });
+    layer.set(path, {
+      value,
+      origin: name === path ? `flag ${flagOf(path)}` : name,
+      baseDirectory: cwd,
+      isFinal: true,
+    });
   }
   return layer;
 }

@@ -25,7 +25,7 @@ export function explainIssues(
   const lines = [...new Set(findings.map(({ origin, text }) => `${origin}: ${text}`))];
   if (lines.length > shownIssues) lines.splice(shownIssues, lines.length, `and ${lines.length - shownIssues} more`);
   const hint = lines.length === 1 ? findings[0]!.hint : undefined;
-  const isUsage = findings.every(({ origin }) => origin.startsWith("flag "));
+  const isUsage = findings.every(({ origin }) => /^(flag|argument) /.test(origin));
   return new UploaderError(isUsage ? "usage" : "config_invalid", lines.join("\n"), hint === undefined ? {} : { hint });
 }
 
@@ -41,7 +41,7 @@ function explain(issuePath: Path, settings: Layer, schema: SchemaNode, file: Con
   const meant =
     typeof value === "string" ? choices.find((choice) => editDistance(choice, value.toLowerCase()) <= 2) : undefined;
   // A flag and a variable name the key themselves.
-  const key = /^(?:flag|environment UPLOADER_|\.env UPLOADER_)/.test(origin) ? "" : `${path}: `;
+  const key = /^(?:flag|argument|environment UPLOADER_|\.env UPLOADER_)/.test(origin) ? "" : `${path}: `;
   return {
     origin,
     text: `${key}expected ${expectedOf(place.node)}, found ${found}`,

@@ -3,7 +3,7 @@ import type { JsonObject, JsonValue } from "./json-text.ts";
 
 export interface Setting {
   value: JsonValue;
-  /** `flag --s3-profile`, `environment UPLOADER_S3_PROFILE`, `file reef.json:12`, `borrowed AWS_PROFILE`, `default`. */
+  /** `flag --s3-profile`, `argument source`, `environment UPLOADER_S3_PROFILE`, `file reef.json:12`, `borrowed AWS_PROFILE`, `default`. */
   origin: string;
   /** What relative paths are relative to. */
   baseDirectory: string;

@@ -129,6 +129,7 @@ function resolveConfig(
     stateDirectory: readPlace("stateDirectory", top.stateDirectory, merged, cwd, (text, base) =>
       parseFolder(text, base, "stateDirectory"),
     ),
+    logFile: readPlace("logFile", top.logFile, merged, cwd, (text, base) => parseFolder(text, base, "logFile")),
     database: { ...settings.database, connection: database.connection },
     sources,
     secrets: { ...secrets, databasePassword: secrets.databasePassword ?? database.password },

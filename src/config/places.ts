@@ -42,7 +42,7 @@ export function readPlace<T>(
     return read(text, setting?.baseDirectory ?? cwd);
   } catch (error) {
     if (!(error instanceof UploaderError) || setting === undefined) throw error;
-    const code = setting.origin.startsWith("flag ") ? "usage" : error.code;
+    const code = /^(flag|argument) /.test(setting.origin) ? "usage" : error.code;
     const details = error.hint === undefined ? {} : { hint: error.hint };
     throw new UploaderError(code, `${setting.origin}: ${error.message}`, { ...details, cause: error.cause });
   }

@@ -49,6 +49,7 @@ export function redactConfig(config: Config): Record<string, unknown> {
       databasePassword: hidden(secrets.databasePassword !== null),
       triggerSecrets: hidden(secrets.triggerSecrets.length > 0),
       triggerApiKey: hidden(secrets.triggerApiKey !== null),
+      pseudonymKey: hidden(secrets.pseudonymKey !== null),
     },
   };
 }

@@ -139,6 +139,10 @@ export function configSchema() {
           .describe("Whom to tell after a session"),
         format: oneOf(["session", "job"]).default("session").describe("Body of the message"),
         timeoutMs: duration("ms", 1, 600_000).default(30_000).describe("How long an answer is waited for"),
+        waitSeconds: duration("seconds", 0, 86_400)
+          .default(120)
+          .describe("How long a one-shot run tries to tell; what it could not tell stays due"),
+        allowLinkLocal: flag().default(false).describe("Link-local and cloud metadata addresses may be asked too"),
         listFiles: flag().default(false).describe("Name every uploaded file instead of the prefix"),
         jobName: text().nullable().default(null).describe("Job format: name of the job"),
         functionName: text().nullable().default(null).describe("Job format: function to run"),
@@ -186,6 +190,12 @@ export function configSchema() {
           .describe("Schema that holds our tables"),
       })
       .prefault({}),
+    pseudonyms: flag()
+      .default(false)
+      .describe("Keep patients as keyed pseudonyms (UPLOADER_PSEUDONYM_KEY) instead of as they are given"),
+    patientTags: flag()
+      .default(false)
+      .describe("Write who wore a recording's sensors into a tag of its objects, which more people see than the objects"),
     sources: z
       .array(
         z.strictObject({
@@ -199,7 +209,20 @@ export function configSchema() {
       .default([])
       .describe("For sync: several sources; each entry overrides the top level"),
     stateDirectory: text("a folder").nullable().default(null).describe("Where the bundled database lives"),
-    logFormat: oneOf(["text", "json"]).default("text").describe("What is written to stderr"),
+    logFormat: oneOf(["text", "json"]).default("text").describe("What is written to stderr, or into the log file"),
+    logFile: text("a file").nullable().default(null).describe("File that takes what else is written to stderr"),
+    logMaxSize: size(4096, 'a size of at least 4KiB, like "10MiB"')
+      .prefault("10MiB")
+      .describe("A log file larger than this is put aside as FILE.1, that as FILE.2 …"),
+    logKeep: whole(0, 1000).default(5).describe("How many log files that were put aside are kept"),
+    http: matching(
+      'an address like "127.0.0.1:9464" or "unix:/run/uploader.sock"',
+      /^(?:unix:.+|(?:\[[0-9A-Fa-f:.]+\]|[^\s:/]+):\d{1,5})$/,
+    )
+      .nullable()
+      .default(null)
+      .describe("Where sync --watch answers /healthz, /readyz and /metrics; absent: nowhere"),
+    httpAllowRemote: flag().default(false).describe("Let http be an address that other machines reach"),
   });
 }
 

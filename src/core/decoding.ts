@@ -156,7 +156,7 @@ export interface DecodingMemory {
 }
 
 export type RememberedDecoding = { settings: string; place: RecordingPlace } & (
-  | { facts: RecordingFacts }
+  | { facts: RecordingFacts; madeKeys: readonly string[] }
   | { error: { code: string; message: string } }
 );
 
@@ -185,11 +185,14 @@ export interface RecordingPlace {
 }
 
 const phoneName = /^([^_]+)__\d{8}_\d{6}__(.*?)__(?:([^_]+_.+?)-(\d+)|)__(\d+)(?:__wrong)?\.txt$/;
+const olderName = /^(.+)_\d{8}_\d{6}_(\d+)\.txt$/;
 const cardFolder = /^(.+)-(\d{3,})$/;
 
 /**
- * Two grammars: the phone app's flat names `<phone>__<yyyymmdd_HHMMSS>__<experiment>__<Shimmer_XXXX-NNN>__<part>.txt`,
- * and on the card `<experiment>/<Shimmer_XXXX-NNN>/<part>`.
+ * The phone app's flat names (originals 1.2): `<phone>__<yyyymmdd_HHMMSS>__<experiment>__<Shimmer_XXXX-NNN>__<part>.txt`,
+ * with `__wrong` when the sensor's name is not its MAC's; before August 2025 `<phone>_<yyyymmdd>_<HHMMSS>_<part>.txt`, and
+ * before July with the user's name in the phone's place. `user` stands for a phone that is not known. On the card
+ * `<experiment>/<Shimmer_XXXX-NNN>/<part>`.
  */
 export function recordingPlace(path: string): RecordingPlace {
   const segments = path.split("/");
@@ -198,12 +201,17 @@ export function recordingPlace(path: string): RecordingPlace {
   if (phone) {
     const [, id, experiment, device, day, part] = phone;
     return {
-      phone: id!,
+      phone: knownPhone(id!),
       experiment: experiment || null,
       shimmerDevice: device ?? null,
       shimmerDay: day ?? null,
       part: part!,
     };
+  }
+  const older = olderName.exec(name);
+  if (older) {
+    const none = { experiment: null, shimmerDevice: null, shimmerDay: null };
+    return { phone: knownPhone(older[1]!), ...none, part: older[2]! };
   }
   const folder = cardFolder.exec(segments.at(-2) ?? "");
   if (folder && /^\d{3,}$/.test(name)) {
@@ -212,3 +220,5 @@ export function recordingPlace(path: string): RecordingPlace {
   }
   return { phone: null, experiment: null, shimmerDevice: null, shimmerDay: null, part: null };
 }
+
+const knownPhone = (id: string): string | null => (id === "user" ? null : id);

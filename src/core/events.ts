@@ -47,6 +47,8 @@ export interface FileEvent {
   errorCode: ErrorCode | null;
   errorMessage: string | null;
   attempt: number;
+  /** Of the attempt; null when nothing was sent. */
+  durationMs: number | null;
 }
 
 export interface SummaryEvent {
@@ -55,6 +57,8 @@ export interface SummaryEvent {
   status: SessionStatus | "dry_run";
   totalFiles: number;
   totalBytes: number;
+  /** Safe before the session, without a row; counted in `filesSkipped` too. */
+  filesSafe: number;
   filesUploaded: number;
   filesSkipped: number;
   filesFailed: number;
@@ -68,12 +72,33 @@ export interface SummaryEvent {
   exitCode: number;
 }
 
+/** One source has been looked at by `sync`, and what was ready has been sent. */
+export interface PassEvent {
+  type: "pass";
+  /** null: there was nothing to do. */
+  sessionId: number | null;
+  /** Name of the source. */
+  source: string;
+  /** What ended the pass; null: it came through. */
+  errorCode: ErrorCode | null;
+  filesSeen: number;
+  filesNotReady: number;
+  filesThisRun: number;
+  bytesThisRun: number;
+  durationMs: number;
+  /** Every folder was listed, whatever its time of change. */
+  fullScan: boolean;
+}
+
 export type Event =
   | StartEvent
   | ProgressEvent
   | FileEvent
   | { type: "pause"; sessionId: number; cause: ErrorCode; message: string; hint: string | null; probeAfterMs: number }
   | { type: "resume"; sessionId: number; cause: ErrorCode; pausedMs: number }
+  | PassEvent
+  /** `sync --watch`: the database is migrated and the first scan of every source is queued. */
+  | { type: "ready"; sources: number }
   | { type: "notice"; sessionId: number | null; level: "info" | "detail"; message: string }
   | { type: "error"; sessionId: number | null; code: ErrorCode; exitCode: number; message: string; hint: string | null }
   | SummaryEvent;

@@ -12,6 +12,10 @@ export interface Outcome {
   triggerDue: boolean;
 }
 
+/** Of several runs: the one that says most. */
+export const exitCodeOfAll = (codes: readonly number[]): number =>
+  precedence.find((code) => codes.includes(code)) ?? (codes.length === 0 ? 0 : 1);
+
 export function exitCodeOf(outcome: Outcome): number {
   const applies = new Set<number>([0]);
   if (outcome.fault) applies.add(errorCodes[outcome.fault].exit);

@@ -18,7 +18,8 @@ export interface Checksum {
 /**
  * How we know that the store holds exactly the bytes we read, best first (design A6):
  * the store echoed our checksum · verified a signed payload hash or Content-MD5 · its ETag is our MD5 ·
- * a later HEAD showed our checksum · the folder was read back or fsynced by us · the listing's size was trusted.
+ * a later HEAD showed our checksum · the folder was read back or fsynced by us · the listing's size was trusted ·
+ * the older program's log was trusted (`import-log`).
  */
 export const proofs = [
   "checksum_echoed",
@@ -27,6 +28,7 @@ export const proofs = [
   "checksum_head",
   "fsync",
   "size_trusted",
+  "log_trusted",
 ] as const;
 export type Proof = (typeof proofs)[number];
 

@@ -33,6 +33,7 @@ export const fileMoves = {
     to: "skipped",
     why: "another session wants the key, and nobody works on this one any more",
   },
+  leave: { from: ["pending"], to: "skipped", why: "not ready, and gone or left out by its layout before it was" },
   abandon: { from: ["pending", "failed"], to: "skipped", why: "`--new-session` leaves the unfinished one behind" },
   condemn: { from: ["failed"], to: "failed", why: "`retry` used up its last round: permanent" },
 } as const satisfies Record<string, Move<FileStatus>>;

@@ -1,8 +1,14 @@
 /** The port to the state machine: what operations may ask of the database, one method per statement. */
 import type { DecodingMemory } from "./decoding.ts";
+import type { Outbox } from "./deliveries.ts";
+import type { EcgMemory } from "./ecg.ts";
+import type { RecordingTelling } from "./devices.ts";
 import type { Inquiries, KnownObject } from "./inquiries.ts";
+import type { ObjectType } from "./object-metadata.ts";
 import type { Checksum, ChecksumAlgorithm, OpenUpload, Proof, ScannedFile, StoredPart, UploadMemory } from "./ports.ts";
+import type { SourceMemory } from "./sources.ts";
 import type { FileStatus, SessionStatus } from "./states.ts";
+import type { SyncMemory } from "./sync.ts";
 
 /** What registration saw under the key: nothing · a row in `objects` · an object in the store's listing. */
 export type Expectation = "absent" | "known" | "found";
@@ -108,6 +114,10 @@ export interface Candidate {
   key: string;
   sizeBytes: number;
   mtimeNs: bigint;
+  /** What a layout says beside the key; a recording, of bulk, read from `path` when absent. */
+  type?: ObjectType;
+  priority?: number;
+  body?: Uint8Array | null;
 }
 
 export interface Refusal extends Candidate {
@@ -134,6 +144,10 @@ export interface ClaimedFile {
   expect: Expectation;
   looks: number;
   derivedFrom: number | null;
+  /** Of files that a layout placed; absent: a recording, read from `path`. */
+  type?: ObjectType;
+  priority?: number;
+  body?: Uint8Array | null;
 }
 
 /** The end of one attempt, as a move of the file's row (core/states.ts). */
@@ -197,7 +211,7 @@ export interface Journal {
   readonly path: string;
 }
 
-export interface Store extends Inquiries, DecodingMemory {
+export interface Store extends Inquiries, DecodingMemory, SourceMemory, SyncMemory, RecordingTelling {
   /** Who this database is. */
   installation(): Promise<string>;
   /**
@@ -249,6 +263,8 @@ export interface Store extends Inquiries, DecodingMemory {
   nextDue(sessionId: number, workerId: number, maxLooks: number): Promise<NextDue>;
   known(destinationId: number, keys: readonly string[]): Promise<Map<string, KnownObject>>;
   readonly uploads: UploadMemory;
+  readonly deliveries: Outbox;
+  readonly ecg: EcgMemory;
   close(): Promise<void>;
 }
 

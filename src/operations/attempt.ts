@@ -35,6 +35,8 @@ export async function attempt(cx: Context, tools: AttemptTools, file: ClaimedFil
     if (tools.hooks.signal.aborted) return { move: "release", file };
     const ours = await told(cx, file, asUploaderError(error));
     if (ours.retry === "stop") throw ours;
+    if (ours.code === "file_gone" && cx.policy.onGone === "skip")
+      return { move: "skip", file, reason: "gone", object: null };
     const ended = {
       file,
       code: ours.code,
@@ -75,13 +77,18 @@ async function decide(cx: Context, tools: AttemptTools, file: ClaimedFile, elaps
       delayMs: 0,
     };
   }
-  const body: Body = derived?.body ?? {
-    kind: "file",
-    path: join(cx.source.root, file.path),
-    sizeBytes: file.sizeBytes,
-    mtimeNs: file.mtimeNs,
-  };
-  const [type, name] = derived ? (["decoded_recording", file.key] as const) : (["recording", file.path] as const);
+  const made: Body | null = file.body ? { kind: "bytes", bytes: file.body } : null;
+  const body: Body = derived?.body ??
+    made ?? {
+      kind: "file",
+      path: join(cx.source.root, file.path),
+      sizeBytes: file.sizeBytes,
+      mtimeNs: file.mtimeNs,
+    };
+  const type = derived ? "decoded_recording" : (file.type ?? "recording");
+  // What a layout made has no file name, and came to be when this state was first seen.
+  const name = derived || made ? file.key : file.path;
+  const madeAtMs = made ? Number(file.mtimeNs / 1_000_000n) : cx.wallClock();
   let condition: Condition = { if: "absent" };
   const known = file.expect === "known" ? await tools.known(file) : null;
 
@@ -120,7 +127,7 @@ async function decide(cx: Context, tools: AttemptTools, file: ClaimedFile, elaps
         key: file.key,
         body,
         condition: when,
-        metadata: objectMetadata(type, name, file.mtimeNs, cx.wallClock()),
+        metadata: objectMetadata(type, made ? null : name, file.mtimeNs, madeAtMs),
         contentType: contentTypeOf(name),
       },
       tools.hooks,
@@ -176,7 +183,7 @@ async function settleFound(
 
 /** Nothing to compare with, or the file moved while it was compared: which of the two, a look at the file tells. */
 async function unproven(cx: Context, file: ClaimedFile): Promise<Ending> {
-  const now = await cx.source.look(file.path);
+  const now = file.body ? null : await cx.source.look(file.path);
   if (now && (now.sizeBytes !== file.sizeBytes || now.mtimeNs !== file.mtimeNs)) {
     return { move: "revise", file, ...now, reason: "settling", delayMs: cx.policy.settleSeconds * 1000 };
   }

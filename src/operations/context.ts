@@ -1,4 +1,6 @@
 import type { Decoding } from "../core/decoding.ts";
+import type { Trigger } from "../core/deliveries.ts";
+import type { ObjectTags } from "../core/devices.ts";
 import type { Emit } from "../core/events.ts";
 import type { Bandwidth, Destination, SourceTree } from "../core/ports.ts";
 import type { ClaimedFile, Journal, Memo, Store, WorkerIdentity } from "../core/store.ts";
@@ -10,8 +12,12 @@ export interface Policy {
   existing: "checksum" | "size";
   onConflict: "fail" | "skip" | "replace";
   onChange: "fail" | "replace";
+  /** A file that is gone before it was sent: absent, it has failed. */
+  onGone?: "fail" | "skip";
   settleSeconds: number;
   maxOutageMs: number;
+  /** May objects carry the wearer in a tag? Absent: no. */
+  patientTags?: boolean;
 }
 
 /** All a verb knows of the world. Time, chance and cancellation come from outside. */
@@ -22,7 +28,7 @@ export interface Context {
   journal: Journal;
   /** From now on a database that does not answer is not waited for. */
   giveUpOnDatabase(): void;
-  destination: Destination;
+  destination: Destination & Partial<ObjectTags>;
   source: SourceTree;
   /** Absent: no recording is decoded, and no file made of one can be met. */
   decoding?: Decoding;
@@ -31,6 +37,8 @@ export interface Context {
   concurrency: Concurrency;
   /** Told of the session's limit while it runs; absent: nothing is ever limited. */
   bandwidth?: Pick<Bandwidth, "override">;
+  /** Absent: nobody is told of anything, and what is due stays so. */
+  trigger?: Trigger;
   /** Monotonic, ms: for durations. */
   now(): number;
   /** Wall clock, ms since 1970: for what people and other machines read. */

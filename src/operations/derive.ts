@@ -53,10 +53,10 @@ export function createDeriver(cx: Context, sessionId: number, workerId: () => nu
   const hasRecording = (path: string): Promise<boolean> => decodingOf().isRecording(join(cx.source.root, path));
   const sessionPrefix = async (): Promise<string> => (await cx.store.session(sessionId))?.prefix ?? "";
 
-  const register = async (file: ClaimedFile, recording: MadeRecording): Promise<ClaimedFile[]> => {
+  const register = async (file: ClaimedFile, recording: MadeRecording) => {
     prefix ??= sessionPrefix();
     const session = await prefix;
-    const attempt = (hasWholeName: boolean) => {
+    const attempt = async (hasWholeName: boolean) => {
       const files = recording.files.map(({ format, body }) => ({
         key: derivedKey(file.key, session, format, hasWholeName),
         sizeBytes: body.sizeBytes,
@@ -65,14 +65,15 @@ export function createDeriver(cx: Context, sessionId: number, workerId: () => nu
         const problem = keyProblem(key);
         if (problem !== null) throw impossible(file, problem);
       }
-      return cx.store.derive(file.id, workerId(), files);
+      return { ...(await cx.store.derive(file.id, workerId(), files)), keys: files.map(({ key }) => key) };
     };
     // `000.txt` beside `000`: which of them comes first must not decide who gets the shorter key.
     const isTwin = withoutExtension(file.path) !== file.path && (await hasRecording(withoutExtension(file.path)));
-    let { claimed: mine, taken } = await attempt(isTwin);
-    if (taken.length > 0 && !isTwin) ({ claimed: mine, taken } = await attempt(true));
+    let registered = await attempt(isTwin);
+    if (registered.taken.length > 0 && !isTwin) registered = await attempt(true);
+    const { claimed: mine, taken, keys } = registered;
     if (taken.length > 0) throw impossible(file, `${taken[0]} is made of another recording`);
-    return mine;
+    return { mine, keys };
   };
 
   /** As it was made before, whatever the settings are now. */
@@ -111,14 +112,18 @@ export function createDeriver(cx: Context, sessionId: number, workerId: () => nu
       if (source.mtimeNs !== file.mtimeNs || source.sizeBytes !== file.sizeBytes) {
         return failed(file, settings, new UploaderError("not_ready", `${file.path} changed after it was sent`));
       }
+      let madeKeys: readonly string[];
       try {
-        claimed.set(file.id, await register(file, recording));
+        const { mine, keys } = await register(file, recording);
+        claimed.set(file.id, mine);
+        madeKeys = keys;
       } catch (error) {
         const ours = asUploaderError(error);
         if (ours.code !== "key_impossible") throw ours;
         return failed(file, settings, ours);
       }
-      await cx.store.rememberDecoding(file.id, { settings, place: recordingPlace(file.path), facts });
+      const place = recordingPlace(file.path);
+      await cx.store.rememberDecoding(file.id, { settings, place, facts, madeKeys });
       for (const each of claimed.get(file.id)!) made.set(each.id, recording);
     },
 

@@ -3,6 +3,7 @@
  * to do, when it is told to stop, or with the cause that stops every file.
  */
 import { asUploaderError, type UploaderError } from "../core/errors.ts";
+import { priorities } from "../core/layout.ts";
 import type { ClaimedFile, Ending } from "../core/store.ts";
 import { attempt } from "./attempt.ts";
 import type { Context } from "./context.ts";
@@ -36,6 +37,7 @@ export interface DrainResult {
 /** A claim is as large as a few seconds' work, so that others find something left of a small session. */
 const claimPerSlot = 8;
 const claimAtMost = 500;
+const { bulk } = priorities;
 /** While waiting for other workers or for a file to become due, look again at least this often. */
 const idleMs = 2_000;
 
@@ -80,7 +82,8 @@ export async function drain(cx: Context, input: DrainInput): Promise<DrainResult
     const files = await cx.store.claim(sessionId, lease.workerId, cursor, claimSize(), input.maxLooks);
     for (const file of files) lease.inHand.add(file.id);
     ready.push(...files);
-    cursor = files.at(-1)?.id ?? cursor;
+    // What is urgent came from wherever it was.
+    cursor = files.findLast(({ priority = bulk }) => priority >= bulk)?.id ?? cursor;
     if (files.length > 0) return;
     if (cursor > 0 && !input.registering()) {
       cursor = 0;

@@ -81,7 +81,8 @@ export function createGate(cx: Context, sessionId: number, stopping: AbortSignal
     async tripped(cause, probing) {
       if (fatal) throw fatal;
       if (open && !probing) return false;
-      if (!worked && hopelessAtFirst.has(cause.code)) return giveUp(cause);
+      const isPatient = cx.policy.maxOutageMs === Number.POSITIVE_INFINITY;
+      if (!worked && !isPatient && hopelessAtFirst.has(cause.code)) return giveUp(cause);
       if (!open) {
         let end = (): void => undefined;
         const promise = new Promise<void>((resolve) => {

@@ -95,7 +95,7 @@ async function* readAhead<T>(items: AsyncIterable<T>): AsyncGenerator<T> {
 }
 
 /** What cannot be looked into cannot be called complete: a failed row, so that the run does not end with 0. */
-const unreadable =
+export const unreadable =
   (prefix: string) =>
   ({ path, kind }: Oddity): Refusal => ({
     path,
@@ -108,9 +108,9 @@ const unreadable =
   });
 
 /** Recordings that are safe and were not decoded yet: their rows find them unchanged, and have them decoded. */
-async function undecoded(
+export async function undecoded(
   { decoding, store, source }: Context,
-  { sessionId, destinationId }: RegisterInput,
+  { sessionId, destinationId }: Pick<RegisterInput, "sessionId" | "destinationId">,
   files: readonly Candidate[],
 ): Promise<Candidate[]> {
   if (!decoding?.enabled) return [];
@@ -140,6 +140,7 @@ export async function registerTree(cx: Context, input: RegisterInput, signal: Ab
         errorCode: code as ErrorCode,
         errorMessage: message,
         attempt: 0,
+        durationMs: null,
       });
     }
   };

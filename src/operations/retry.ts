@@ -2,6 +2,7 @@ import { UploaderError } from "../core/errors.ts";
 import type { SummaryEvent } from "../core/events.ts";
 import type { SessionRow } from "../core/store.ts";
 import type { Context } from "./context.ts";
+import { promiseDelivery } from "./deliveries.ts";
 import { assertDestinationOf } from "./session-destination.ts";
 import { type Rounds, runSession } from "./session-run.ts";
 
@@ -27,6 +28,9 @@ export async function retry(cx: Context, input: RetryInput): Promise<SummaryEven
     concurrency: cx.concurrency.limit,
   });
   await cx.store.rememberConfig(session.id, input.config);
+  // What a sync has told in passes goes on in passes.
+  const passes = session.command === "sync";
+  if (!passes) await promiseDelivery(cx, session.id);
   cx.emit({
     type: "start",
     sessionId: session.id,
@@ -45,6 +49,7 @@ export async function retry(cx: Context, input: RetryInput): Promise<SummaryEven
     register: null,
     rounds: { ...rounds, rounds: rounds.rounds - 1 },
     condemn: true,
+    tell: passes ? "pass" : "session",
     stopSignal: input.stopSignal,
   });
 }

@@ -4,6 +4,8 @@ import type { SummaryEvent } from "../core/events.ts";
 import { exitCodeOf } from "../core/exit-codes.ts";
 import type { OpenedSession, SessionRow } from "../core/store.ts";
 import type { Context } from "./context.ts";
+import { tellStoreInPassing } from "./correction.ts";
+import { sendDue, tellPass } from "./deliveries.ts";
 import { drain } from "./drain.ts";
 import { keepLease } from "./lease.ts";
 import { type Progress, reportProgress } from "./progress.ts";
@@ -22,6 +24,11 @@ export interface SessionRunInput {
   rounds: Rounds | null;
   /** Files that the last round leaves failed become permanent. */
   condemn: boolean;
+  /**
+   * Who is told when the session has been closed. session (default): what was promised when it was opened, and whatever
+   * else is due · pass: what was uploaded and not told yet · none: the caller sees to it.
+   */
+  tell?: "session" | "pass" | "none";
   stopSignal(): "SIGINT" | "SIGTERM" | null;
 }
 
@@ -81,12 +88,14 @@ export async function runSession(cx: Context, input: SessionRunInput): Promise<S
     await drainOnce(input.register);
     await repeat(cx, sessionId, input.rounds, progress, () => drainOnce(null));
     if (input.condemn && !cx.stopping.aborted) await cx.store.condemn(sessionId);
+    await tellStoreInPassing({ ...cx, tags: cx.policy.patientTags === true }, destinationId);
   } catch (error) {
     fault = asUploaderError(error);
   }
 
   await progress.end();
-  return finish(cx, { sessionId, lease, fault, notReady, sent, startedMs, signal: input.stopSignal() });
+  const tell = input.tell ?? "session";
+  return finish(cx, { sessionId, lease, fault, notReady, sent, startedMs, tell, stopSignal: input.stopSignal });
 }
 
 /** Exponential pauses: delay, 2 x delay, 4 x delay (design A2). */
@@ -128,7 +137,8 @@ interface End {
   notReady: number;
   sent: { files: number; bytes: number };
   startedMs: number;
-  signal: "SIGINT" | "SIGTERM" | null;
+  tell: "session" | "pass" | "none";
+  stopSignal(): "SIGINT" | "SIGTERM" | null;
 }
 
 async function finish(cx: Context, end: End): Promise<SummaryEvent> {
@@ -153,6 +163,7 @@ async function finish(cx: Context, end: End): Promise<SummaryEvent> {
   const row = await attempt(() => cx.store.session(sessionId));
   const undecoded = cx.decoding ? await attempt(() => cx.store.undecodable(sessionId)) : 0;
   const conflicts = await attempt(() => cx.store.conflicts(sessionId));
+  const triggerDue = row && !fault ? await attempt(() => tellOthers(cx, row, end.tell)) : false;
   if (fault) {
     cx.emit({
       type: "error",
@@ -165,12 +176,12 @@ async function finish(cx: Context, end: End): Promise<SummaryEvent> {
   }
   const exitCode = exitCodeOf({
     fault: fault?.code ?? null,
-    signal: end.signal,
+    signal: end.stopSignal(),
     filesFailed: row?.filesFailed ?? 0,
     filesConflicting: conflicts ?? 0,
     // Files, or the scan itself, are left for others or for another run: that is not "all confirmed".
     filesNotReady: end.notReady + (row && isIncomplete(row) ? 1 : 0),
-    triggerDue: false,
+    triggerDue: triggerDue ?? false,
   });
   const summary: SummaryEvent = {
     type: "summary",
@@ -178,6 +189,7 @@ async function finish(cx: Context, end: End): Promise<SummaryEvent> {
     status: row?.status ?? "interrupted",
     totalFiles: row?.totalFiles ?? 0,
     totalBytes: row?.totalSizeBytes ?? 0,
+    filesSafe: row?.filesSafe ?? 0,
     filesUploaded: row?.filesUploaded ?? 0,
     filesSkipped: row?.filesSkipped ?? 0,
     filesFailed: row?.filesFailed ?? 0,
@@ -191,4 +203,17 @@ async function finish(cx: Context, end: End): Promise<SummaryEvent> {
   };
   cx.emit(summary);
   return summary;
+}
+
+/** True: somebody should have been told, and was not. */
+async function tellOthers(cx: Context, session: SessionRow, tell: End["tell"]): Promise<boolean> {
+  if (!cx.trigger || tell === "none" || cx.stopping.aborted) return false;
+  if (tell === "pass") await tellPass(cx, session.id);
+  const { project, id: sessionId } = session;
+  const { due, refused } = await sendDue(cx, { project, sessionId, waitMs: cx.trigger.waitMs });
+  if (tell === "session" && session.filesFailed > 0 && (await cx.store.deliveries.held(sessionId)) !== null) {
+    const message = `nobody is told of this session yet: of its files ${session.filesFailed} failed; a retry that brings them in tells it (at once: uploader trigger ${sessionId} --force)`;
+    cx.emit({ type: "notice", sessionId, level: "info", message });
+  }
+  return due + refused > 0;
 }

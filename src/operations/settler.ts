@@ -41,6 +41,7 @@ export function createSettler(cx: Context, sessionId: number, lease: Lease, reco
       errorCode,
       errorMessage: "message" in ending ? ending.message : null,
       attempt,
+      durationMs: "durationMs" in ending ? ending.durationMs : null,
     });
   };
 

@@ -2,6 +2,7 @@ import type { SummaryEvent } from "../core/events.ts";
 import type { OddKind } from "../core/ports.ts";
 import type { Work } from "../core/store.ts";
 import type { Context } from "./context.ts";
+import { promiseDelivery } from "./deliveries.ts";
 import { registerTree, type ScanTotals, sortBatch, untilAborted } from "./register.ts";
 import { assertDestinationOf } from "./session-destination.ts";
 import { type Rounds, runSession } from "./session-run.ts";
@@ -11,6 +12,8 @@ export interface UploadInput {
   /** The effective configuration without secrets, for config_history. */
   config: unknown;
   newSession: boolean;
+  /** Nobody is to be told of this session, whatever an earlier run of it promised. */
+  skipTrigger?: boolean;
   /** Work on a session that another process or machine registered. */
   join: number | null;
   rounds: Rounds | null;
@@ -32,6 +35,9 @@ export async function upload(cx: Context, input: UploadInput): Promise<SummaryEv
       : await cx.store.enterSession(input.join, cx.me, { joined: true, reopen: false, concurrency });
   const { sessionId, destinationId } = opened;
   await cx.store.rememberConfig(sessionId, input.config);
+  // A helper tells nobody by itself: whom to tell is the holder's to say.
+  if (input.skipTrigger) await cx.store.deliveries.unpromise(sessionId);
+  else if (input.join === null) await promiseDelivery(cx, sessionId);
   cx.emit({
     type: "start",
     sessionId,

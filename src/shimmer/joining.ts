@@ -64,7 +64,7 @@ export function assertSameSession(first: OpenPart, other: OpenPart): void {
       field,
       expected: `${expected} as in ${first.part.name}`,
       found,
-      hint: "These files are not one session; decode them one by one.",
+      hint: "these files are not one session; decode them one by one",
     });
   if (odd !== undefined) throw fault(odd.offset, odd.field, odd.of(first.header), odd.of(other.header));
   if (columnNames(first) !== columnNames(other)) throw fault(0, "columns", columnNames(first), columnNames(other));

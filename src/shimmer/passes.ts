@@ -130,6 +130,6 @@ function assertLinedUp(name: string, { header, layout }: Decoder, { steps }: Dec
     field: "records",
     expected: `time stamps about ${header.dividerTicks} ticks apart every ${layout.recordBytes} bytes`,
     found: `${steps.irregular} of ${steps.irregular + steps.regular} steps far from that`,
-    hint: "The header does not describe these records: wrong header, or bytes lost on the way.",
+    hint: "the header does not describe these records: wrong header, or bytes lost on the way",
   });
 }

@@ -37,7 +37,7 @@ export function startTime(header: Header, wanted: TimeSource, nowMs?: number): S
   if (header.generation === "shimmer3r") {
     if (wanted === "phone")
       throw new UploaderError("usage", "a Shimmer3R recording carries no phone time", {
-        hint: "Use --time-source header.",
+        hint: "use --time-source header",
       });
     // Bits 56-63, 48-55 and 40-47 stand in bytes 44, 45, 46: no RTC difference on this hardware.
     const high24 = (bytes[44]! << 16) | (bytes[45]! << 8) | bytes[46]!;

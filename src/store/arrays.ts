@@ -3,7 +3,7 @@
  * text form, which quotes every element. Layout: PostgreSQL source, src/backend/utils/adt/arrayfuncs.c, array_recv.
  */
 
-const OID = { bool: 16, int8: 20, int4: 23, text: 25 } as const;
+const OID = { bool: 16, bytea: 17, int8: 20, int4: 23, text: 25 } as const;
 
 function array<T>(
   oid: number,
@@ -57,4 +57,12 @@ export const boolArray = (values: readonly (boolean | null)[]): Buffer =>
     values,
     () => 1,
     (target, value, at) => target.writeUInt8(value ? 1 : 0, at),
+  );
+
+export const byteaArray = (values: readonly (Uint8Array | null)[]): Buffer =>
+  array(
+    OID.bytea,
+    values,
+    (value) => value.length,
+    (target, value, at) => target.set(value, at),
   );

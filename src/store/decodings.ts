@@ -1,6 +1,9 @@
 import type { DecodingMemory, RecordingFacts } from "../core/decoding.ts";
+import { deviceNamesOf } from "../core/devices.ts";
 import type { ClaimedFile } from "../core/store.ts";
 import { int8Array, textArray } from "./arrays.ts";
+import type { Database } from "./database.ts";
+import { attributeDecoded } from "./devices.ts";
 import type { Run } from "./runner.ts";
 
 /** The columns of a recording that could not be decoded. */
@@ -38,7 +41,7 @@ interface DerivedColumns {
   taken: boolean;
 }
 
-export function decodingMethods(run: Run): DecodingMemory {
+export function decodingMethods(database: Database, run: Run): DecodingMemory {
   const derive = (
     sourceId: number,
     workerId: number,
@@ -86,7 +89,7 @@ export function decodingMethods(run: Run): DecodingMemory {
     async rememberDecoding(sourceId, { settings, place, ...outcome }) {
       const facts = "facts" in outcome ? { ...outcome.facts, channels: textArray(outcome.facts.channels) } : nothing;
       const error = "error" in outcome ? outcome.error : { code: null, message: null };
-      await run("decoded_remember", {
+      const row = {
         sourceId,
         settings,
         status: "facts" in outcome ? "decoded" : "undecodable",
@@ -94,6 +97,16 @@ export function decodingMethods(run: Run): DecodingMemory {
         errorMessage: error.message,
         ...place,
         ...facts,
+      };
+      if (!("facts" in outcome)) {
+        await run("decoded_remember", row);
+        return;
+      }
+      const { madeKeys } = outcome;
+      const names = deviceNamesOf(outcome.facts, place);
+      await database.transaction(async (query) => {
+        await run("decoded_remember", row, query);
+        await attributeDecoded(run, query, { fileId: sourceId, names, madeKeys });
       });
     },
 

@@ -59,8 +59,8 @@ async function findOrStart(start: Parameters<typeof startKeeper>[0], deadline: n
     }
     await delay(20, undefined, { signal });
   }
-  throw new UploaderError("database_unreachable", `The bundled PostgreSQL in ${paths.root} did not answer in time`, {
-    hint: `Look into ${paths.log}; after a crash, recovery may take longer: try again.`,
+  throw new UploaderError("database_unreachable", `the bundled PostgreSQL in ${paths.root} did not answer in time`, {
+    hint: `look into ${paths.log}; after a crash, recovery may take longer: try again`,
   });
 }
 

@@ -1,6 +1,8 @@
+import { priorities } from "../core/layout.ts";
+import type { ObjectType } from "../core/object-metadata.ts";
 import type { Checksum, ChecksumAlgorithm, Proof } from "../core/ports.ts";
 import type { Candidate, ClaimedFile, Ending, KnownObject, NextDue, ObjectFact, Store } from "../core/store.ts";
-import { boolArray, int4Array, int8Array, textArray } from "./arrays.ts";
+import { boolArray, byteaArray, int4Array, int8Array, textArray } from "./arrays.ts";
 import type { Run } from "./runner.ts";
 
 type FileMethods = Pick<
@@ -25,6 +27,13 @@ const columns = (files: readonly Candidate[]) => ({
   keys: textArray(files.map((file) => file.key)),
   sizes: int8Array(files.map((file) => file.sizeBytes)),
   mtimes: int8Array(files.map((file) => file.mtimeNs)),
+});
+
+/** What a layout says beside the key. */
+const placed = (files: readonly Candidate[]) => ({
+  types: textArray(files.map((file) => file.type ?? "recording")),
+  priorities: int4Array(files.map((file) => file.priority ?? priorities.bulk)),
+  bodies: byteaArray(files.map((file) => file.body ?? null)),
 });
 
 const facts = (objects: readonly (ObjectFact | null)[]) => ({
@@ -152,7 +161,8 @@ export function fileMethods(run: Run): FileMethods {
 
     async register(sessionId, destinationId, files, expect) {
       if (files.length === 0) return { registered: 0, busy: [] };
-      const scanned = { sessionId, destinationId, ...columns(files), expects: textArray(files.map(() => expect)) };
+      const expects = textArray(files.map(() => expect));
+      const scanned = { sessionId, destinationId, ...columns(files), ...placed(files), expects };
       const insert = async (): Promise<number> =>
         (await run<{ registered: number }>("files_register", scanned))[0]!.registered;
       let registered = await insert();
@@ -189,7 +199,7 @@ export function fileMethods(run: Run): FileMethods {
 
     async renew(sessionId, destinationId, files) {
       if (files.length === 0) return 0;
-      return (await run("files_renew", { sessionId, destinationId, ...columns(files) })).length;
+      return (await run("files_renew", { sessionId, destinationId, ...columns(files), ...placed(files) })).length;
     },
 
     async claim(sessionId, workerId, afterId, max, maxLooks) {
@@ -203,6 +213,9 @@ export function fileMethods(run: Run): FileMethods {
         expect: ClaimedFile["expect"];
         looks: number;
         derived_from: number | null;
+        object_type: ObjectType;
+        priority: number;
+        body: Buffer | null;
       }>("files_claim", { sessionId, workerId, afterId, max, maxLooks });
       return rows
         .map((row) => ({
@@ -215,8 +228,11 @@ export function fileMethods(run: Run): FileMethods {
           expect: row.expect,
           looks: row.looks,
           derivedFrom: row.derived_from,
+          type: row.object_type,
+          priority: row.priority,
+          body: row.body,
         }))
-        .sort((a, b) => a.id - b.id);
+        .sort((a, b) => a.priority - b.priority || a.id - b.id);
     },
 
     async settle(workerId, endings, ageMs = 0) {

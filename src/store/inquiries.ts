@@ -9,9 +9,9 @@ import type {
   Place,
 } from "../core/inquiries.ts";
 import { int8Array, textArray } from "./arrays.ts";
+import { camel } from "./camel.ts";
 import { knownObject, type ObjectColumns } from "./files.ts";
 import type { Run } from "./runner.ts";
-import { camel } from "./sessions.ts";
 
 interface ExpectedColumns extends Omit<ObjectColumns, "proof"> {
   path: string | null;

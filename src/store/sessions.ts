@@ -10,14 +10,14 @@ import type {
   Store,
   Work,
   WorkerIdentity,
-  WorkerRow,
 } from "../core/store.ts";
 import { int8Array } from "./arrays.ts";
-import type { Database, Query, Row } from "./database.ts";
+import { camel } from "./camel.ts";
+import type { Database } from "./database.ts";
 import type { Run } from "./runner.ts";
+import { leaseSeconds, workerMoves } from "./workers.ts";
 
-/** Design A4: a lease lasts 60 s and is renewed every 20 s (operations/lease.ts). */
-export const leaseSeconds = 60;
+export { camel } from "./camel.ts";
 
 type SessionMethods = Pick<
   Store,
@@ -42,61 +42,12 @@ type SessionMethods = Pick<
   | "rescue"
 >;
 
-/** snake_case columns to camelCase fields: the row shapes in core/store.ts carry the same names. */
-export function camel<T>(row: Row): T {
-  const out: Row = {};
-  for (const name in row) out[name.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase())] = row[name];
-  return out as T;
-}
-
 export function sessionMethods(
   database: Database,
   run: Run,
   isAlive: (worker: WorkerIdentity) => boolean | null,
 ): SessionMethods {
-  const unended = async (sessionId: number, query?: Query): Promise<WorkerRow[]> =>
-    (await run("workers_unended", { sessionId }, query)).map(camel<WorkerRow>);
-
-  const isMe = (worker: WorkerIdentity, me: WorkerIdentity): boolean =>
-    worker.host === me.host &&
-    worker.boot === me.boot &&
-    worker.pid === me.pid &&
-    worker.processStart === me.processStart;
-
-  /** Workers whose process is certainly gone are lost at once; the rest when their lease lapses. */
-  const rescue = async (sessionId: number, me: WorkerIdentity, query?: Query): Promise<number> => {
-    const dead = (await unended(sessionId, query)).filter((worker) => !isMe(worker, me) && isAlive(worker) === false);
-    return (await run("workers_rescue", { sessionId, deadIds: int8Array(dead.map((worker) => worker.id)) }, query))
-      .length;
-  };
-
-  const refuseIfHeld = async (sessionId: number, me: WorkerIdentity, query: Query): Promise<void> => {
-    const holder = (await unended(sessionId, query)).find((worker) => worker.live && !isMe(worker, me));
-    if (!holder) return;
-    throw new UploaderError(
-      "lease_held",
-      `session ${sessionId} is being worked on by process ${holder.pid} on ${holder.host}, since ${holder.startedAt.toISOString()}`,
-      { hint: `wait for it, or help it: uploader upload --join ${sessionId}` },
-    );
-  };
-
-  const beginWorker = async (
-    sessionId: number,
-    me: WorkerIdentity,
-    joined: boolean,
-    concurrency: number,
-    query: Query,
-  ): Promise<number> => {
-    // After a lost COMMIT this process has a worker already.
-    const mine = (await unended(sessionId, query)).find((worker) => isMe(worker, me));
-    if (mine) return mine.id;
-    const [row] = await run<{ id: number }>(
-      "workers_begin",
-      { sessionId, ...me, joined, concurrency, leaseSeconds },
-      query,
-    );
-    return row!.id;
-  };
+  const { unended, isMe, rescue, refuseIfHeld, begin: beginWorker } = workerMoves(run, isAlive);
 
   return {
     installation: async () => (await run<{ id: string }>("installation_get", {}))[0]!.id,
@@ -119,6 +70,7 @@ export function sessionMethods(
         const resumed = sessionId !== null && (made || !options.newSession);
         if (resumed) {
           await run("sessions_resume", { sessionId }, query);
+          await run("files_unwait", { sessionId }, query);
           await run("files_rested", { sessionId }, query);
           await run("files_requeue", { sessionId, includePermanent: false }, query);
         } else {

@@ -142,6 +142,26 @@ export function describeStore(name: string, url?: () => string): void {
         expect(await db.store.session(one.sessionId)).toMatchObject({ filesPending: 1, filesSkipped: 1 });
       });
 
+      it("a file belongs to a session that is there, goes where that sends to, and goes with it", async () => {
+        const { sessionId, destinationId } = await openWork(db);
+        const insert = (session: number, destination: number) =>
+          db.sql(
+            `insert into :"schema".file_uploads (session_id, destination_id, local_path, s3_key, file_size)
+             values ($1, $2, 'a', 'a', 1)`,
+            [session, destination],
+          );
+        const refused = { cause: expect.objectContaining({ code: "23503" }) };
+        await expect(insert(sessionId + 1000, destinationId)).rejects.toMatchObject(refused);
+        await expect(insert(sessionId, destinationId + 1000)).rejects.toMatchObject(refused);
+        await insert(sessionId, destinationId);
+        await expect(
+          db.sql(`update :"schema".file_uploads set session_id = $1`, [sessionId + 1000]),
+        ).rejects.toMatchObject(refused);
+        await expect(db.sql(`delete from :"schema".destinations`)).rejects.toMatchObject(refused);
+        await db.sql(`delete from :"schema".sync_sessions where id = $1`, [sessionId]);
+        expect(await db.sql(`select 1 from :"schema".file_uploads`)).toEqual([]);
+      });
+
       it("registering a batch again changes nothing", async () => {
         const opened = await openWork(db);
         for (let n = 0; n < 2; n++) {

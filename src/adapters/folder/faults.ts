@@ -10,28 +10,28 @@ interface Fault {
 const full = {
   code: "disk_full",
   what: "the disk is full",
-  hint: "Free some space; the run goes on by itself.",
+  hint: "free some space",
 } as const;
 const denied = {
   code: "access_denied",
   what: "this user may not write there",
-  hint: "Check the folder's owner and mode, and that its disk is not mounted read-only.",
+  hint: "check the folder's owner and mode, and that its disk is not mounted read-only",
 } as const;
 const away = {
   code: "store_unreachable",
   what: "its disk does not answer",
-  hint: "Check that the disk or share is mounted.",
+  hint: "check that the disk or share is mounted",
 } as const;
 const busy = { code: "store_busy", what: "the system is short of something" } as const;
 const unfit = {
   code: "key_impossible",
   what: "the folder's file system cannot hold a file of this name",
-  hint: "Rename the file, or choose another destination.",
+  hint: "rename the file, or choose another destination",
 } as const;
 const blocked = {
   code: "key_impossible",
   what: "a file stands where a folder is needed, or a folder where the file is",
-  hint: "Rename one of the two.",
+  hint: "rename one of the two",
 } as const;
 
 const faults: Record<string, Fault> = {
@@ -66,9 +66,9 @@ export function folderFault(place: string, cause: unknown): unknown {
   const errno = errnoOf(cause);
   if (errno === null) return cause;
   const { code, what, hint } = faults[errno] ?? { code: "store_failed", what: "its disk failed" };
-  return new UploaderError(code, `${place}: ${what} (${errno}).`, { cause, ...(hint && { hint }) });
+  return new UploaderError(code, `${place}: ${what} (${errno})`, { cause, ...(hint && { hint }) });
 }
 
 export function blockedKey(place: string): UploaderError {
-  return new UploaderError(blocked.code, `${place}: ${blocked.what}.`, { hint: blocked.hint });
+  return new UploaderError(blocked.code, `${place}: ${blocked.what}`, { hint: blocked.hint });
 }

@@ -37,7 +37,7 @@ export async function publishNew(
   }
   if (await isCutShort(temporary, final, room, link)) {
     if (nowMs() - (await stat(final)).mtimeMs < stillCopyingMs) {
-      throw new UploaderError("key_busy", `${final} is being written by somebody, or was until a moment ago.`);
+      throw new UploaderError("key_busy", `${final} is being written by somebody, or was until a moment ago`);
     }
     await withFile(final, "r+", (file) => copyRest(temporary, file, room));
   }

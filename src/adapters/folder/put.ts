@@ -89,7 +89,7 @@ export function createPut({ directories, fsync, random, onNotice, bandwidth, ...
       await file.utimes(mtimeSeconds, mtimeSeconds);
     } catch (error) {
       keepsTimes = false;
-      onNotice(`The destination does not keep the files' own times (${errnoOf(error)}).`);
+      onNotice(`the destination does not keep the files' own times (${errnoOf(error)})`);
     }
   }
 
@@ -106,7 +106,7 @@ export function createPut({ directories, fsync, random, onNotice, bandwidth, ...
       const object = await copySource(source, file, room, hooks, bandwidth);
       const moved = await source.moved();
       if (moved !== null) return moved;
-      if (object === null) throw new UploaderError("file_unreadable", `The source of "${job.key}" ended early.`);
+      if (object === null) throw new UploaderError("file_unreadable", `the source of "${job.key}" ended early`);
       await keepTimes(file, job);
       if (fsync) await file.sync();
       return object;

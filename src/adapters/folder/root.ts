@@ -80,24 +80,24 @@ export async function assertDisjoint(source: string, destination: string): Promi
   const [from, to] = [withSlash(await realPathOf(source)), withSlash(await realPathOf(destination))];
   if (!to.startsWith(from) && !from.startsWith(to)) return;
   const relation = from === to ? "the same as" : to.startsWith(from) ? "inside" : "around";
-  throw new UploaderError("config_invalid", `The destination "${destination}" is ${relation} the source "${source}".`, {
-    hint: "Choose a destination outside the source.",
+  throw new UploaderError("config_invalid", `the destination "${destination}" is ${relation} the source "${source}"`, {
+    hint: "choose a destination outside the source",
   });
 }
 
 const withSlash = (path: string) => (path.endsWith(sep) ? path : path + sep);
 
 const missing = (path: string) =>
-  new UploaderError("bucket_missing", `The destination folder "${path}" does not exist.`, {
-    hint: "Make it, or check that its disk is mounted.",
+  new UploaderError("bucket_missing", `the destination folder "${path}" does not exist`, {
+    hint: "make it, or check that its disk is mounted",
   });
 
 const notAFolder = (path: string) =>
-  new UploaderError("bucket_missing", `The destination "${path}" is a file, or below one, not a folder.`, {
-    hint: "Give the path of a folder.",
+  new UploaderError("bucket_missing", `the destination "${path}" is a file, or below one, not a folder`, {
+    hint: "give the path of a folder",
   });
 
 const lost = (path: string) =>
-  new UploaderError("store_unreachable", `The destination folder "${path}" went away.`, {
-    hint: "Check that its disk or share is mounted; the run goes on by itself.",
+  new UploaderError("store_unreachable", `the destination folder "${path}" went away`, {
+    hint: "check that its disk or share is mounted",
   });

@@ -80,7 +80,7 @@ export async function listObjects(
   });
   if (answer.status === 403) {
     if (storeCodeOf(answer) === "AccessDenied" || answer.body.length === 0) return null;
-    throw failureOfAnswer(answer, "listing the bucket", client.region()).error;
+    throw failureOfAnswer(answer, "listing the bucket", client.place()).error;
   }
   const xml = answer.body.toString("utf8");
   const objects = elements(xml, "Contents").map((entry) => ({
@@ -150,13 +150,13 @@ export async function listParts(
       signal,
     });
     if (answer.status === 403) {
-      const { error } = failureOfAnswer(answer, subject, client.region());
+      const { error } = failureOfAnswer(answer, subject, client.place());
       if (error.code === "access_denied") return null;
       throw error;
     }
     if (answer.status === 404) {
       if (storeCodeOf(answer) === "NoSuchUpload") return "gone";
-      throw failureOfAnswer(answer, subject, client.region()).error;
+      throw failureOfAnswer(answer, subject, client.place()).error;
     }
     const xml = answer.body.toString("utf8");
     for (const part of elements(xml, "Part")) {

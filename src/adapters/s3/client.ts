@@ -7,7 +7,14 @@ import { UploaderError } from "../../core/errors.ts";
 import { type Address, addressOf, encodePath, encodeStrictly } from "./address.ts";
 import type { Answer } from "./answer.ts";
 import { createCredentialSource } from "./credentials.ts";
-import { type Failure, failureOfAnswer, failureOfThrown, isElsewhere, storeCodeOf } from "./failures.ts";
+import {
+  type Failure,
+  failureOfAnswer,
+  failureOfThrown,
+  isElsewhere,
+  type StorePlace,
+  storeCodeOf,
+} from "./failures.ts";
 import type { S3Options } from "./options.ts";
 import { proxyFor } from "./proxy.ts";
 import { type Credentials, createSigner, emptyPayloadHash, unsignedPayload } from "./signature.ts";
@@ -23,6 +30,8 @@ export interface Call {
   /** Lower-case names, ASCII values. */
   headers?: Readonly<Record<string, string>>;
   body?: Uint8Array;
+  /** Its SHA-256 in hex, where that is known already. */
+  bodyHash?: string | null;
   /** Statuses from 300 on, and store codes, that the caller wants to see; all others are failures. */
   accept?: readonly (number | string)[];
   /** What is being done, for messages: "sending a.wav". */
@@ -50,7 +59,10 @@ export interface Client {
   call(call: Call): Promise<Reply>;
   /** The endpoint echoes our checksums: over TLS, payloads need no signature of their own from now on. */
   trustEcho(): void;
+  /** Whether the SHA-256 of a PUT's body will be asked for. */
+  signsPayloads(): boolean;
   region(): string;
+  place(): StorePlace;
   close(): void;
 }
 
@@ -75,6 +87,13 @@ export function openClient(options: S3Options): Client {
   let address = locate();
   let echoTrusted = false;
   const credentials = createCredentialSource({ profile: options.profile, region, env, now });
+
+  const place = (): StorePlace => ({
+    bucket: options.bucket,
+    endpoint: options.endpoint ?? "AWS",
+    region,
+    expectedBucketOwner: options.expectedBucketOwner,
+  });
 
   function locate(): Address {
     return addressOf({ ...options, region });
@@ -130,7 +149,11 @@ export function openClient(options: S3Options): Client {
     return true;
   }
 
+  const signsPayloads = (protocol: string): boolean =>
+    !options.unsignedPayload && (protocol === "http:" || !echoTrusted);
+
   return {
+    signsPayloads: () => signsPayloads(address.protocol),
     async call(call) {
       const { method, key, body, signal, subject } = call;
       const query = canonicalQuery(call.query);
@@ -138,14 +161,14 @@ export function openClient(options: S3Options): Client {
       if (options.expectedBucketOwner !== null) headers["x-amz-expected-bucket-owner"] = options.expectedBucketOwner;
       if (method === "PUT" || method === "POST") headers["content-length"] = String(body?.length ?? 0);
       const bodyBytes = body?.length ?? 0;
-      let bodyHash: string | null = bodyBytes === 0 ? emptyPayloadHash : null;
+      let bodyHash: string | null = bodyBytes === 0 ? emptyPayloadHash : (call.bodyHash ?? null);
       let doubtful = false;
       for (let attempt = 1; ; attempt++) {
         signal.throwIfAborted();
         const used: Used = { credentials: await credentials.current(), region, signal };
         const { host, basePath, protocol } = address;
         const path = key === null ? basePath || "/" : `${basePath}/${encodePath(key)}`;
-        const payloadSigned = !options.unsignedPayload && (protocol === "http:" || !echoTrusted || method !== "PUT");
+        const payloadSigned = method === "PUT" ? signsPayloads(protocol) : !options.unsignedPayload;
         if (payloadSigned) bodyHash ??= hash("sha256", body!, "hex");
         const payloadHash = payloadSigned || bodyBytes === 0 ? bodyHash! : unsignedPayload;
         const headerLines = sign(
@@ -172,11 +195,11 @@ export function openClient(options: S3Options): Client {
             },
           );
           if (isFine(answer, call, used.region)) return { answer, payloadSigned, doubtful };
-          failure = failureOfAnswer(answer, subject, used.region);
+          failure = failureOfAnswer(answer, subject, { ...place(), region: used.region });
           if (failure.remedy === "clock") failure = clockFailure(failure, answer, subject, now());
         } catch (thrown) {
           signal.throwIfAborted();
-          const known = failureOfThrown(thrown, subject);
+          const known = failureOfThrown(thrown, subject, place());
           if (known === null) throw thrown;
           failure = known;
         }
@@ -190,6 +213,7 @@ export function openClient(options: S3Options): Client {
       echoTrusted = true;
     },
     region: () => region,
+    place,
     close() {
       for (const wire of wires.values()) wire.close();
       wires.clear();

@@ -52,7 +52,7 @@ export async function complete(context: Context, upload: Upload): Promise<PutOut
   if (storeCode === "NoSuchUpload") return { setback: "gone", doubtful };
   if (storeCode === "ConditionalRequestConflict") return { setback: "restart" };
   if (storeCode === "NoSuchKey" && job.condition.if === "etag") return { outcome: "conflict", found: null };
-  const { error } = failureOfAnswer(answer, subject, client.region());
+  const { error } = failureOfAnswer(answer, subject, client.place());
   if (!["InvalidPart", "InvalidPartOrder", "BadDigest"].includes(storeCode)) throw error;
   // What is remembered of the parts is not what the store holds: nothing of this upload can be trusted.
   return { setback: "restart" };

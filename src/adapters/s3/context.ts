@@ -3,6 +3,7 @@ import type { ChecksumAlgorithm, Condition, PutJob } from "../../core/ports.ts";
 import type { BufferPool } from "./buffers.ts";
 import type { Client } from "./client.ts";
 import type { S3Options } from "./options.ts";
+import type { SmallReader } from "./reading.ts";
 
 /** What this endpoint turned out to take; learned once, each change told once. */
 export interface Traits {
@@ -21,6 +22,7 @@ export interface Traits {
 export interface Context {
   client: Client;
   buffers: BufferPool;
+  reader: SmallReader;
   options: S3Options;
   algorithm: ChecksumAlgorithm;
   traits: Traits;

@@ -16,8 +16,10 @@ import type { S3Destination, S3Options } from "./options.ts";
 import { profileRegion } from "./profile.ts";
 import { judge } from "./proof.ts";
 import { readBack } from "./read.ts";
+import { createReader } from "./reading.ts";
 import { putSmall } from "./small.ts";
 import { bodySizeBytes, openSource } from "./source.ts";
+import { tagObject } from "./tags.ts";
 import { fingerprintOfFile } from "./upload.ts";
 
 export async function openS3Destination(given: S3Options): Promise<S3Destination> {
@@ -28,6 +30,7 @@ export async function openS3Destination(given: S3Options): Promise<S3Destination
     client,
     options,
     buffers: createBufferPool(options.bytesInFlight),
+    reader: createReader(),
     algorithm: options.checksum === "auto" ? "crc32" : options.checksum,
     traits: { checksums: "unknown", conditions: "unknown", quotedEtags: true, multipart: "full", mayHead: true },
     noticeOnce(message) {
@@ -71,9 +74,11 @@ export async function openS3Destination(given: S3Options): Promise<S3Destination
         after = page.next;
       } while (after !== null);
     },
+    tag: (key, name, value, signal) => tagObject(client, key, name, value, signal),
     abortUpload: (key, uploadId, signal) => abortUpload(client, key, uploadId, signal),
     async close() {
       client.close();
+      context.reader.close();
     },
   };
 }

@@ -13,12 +13,29 @@ export interface Failure {
   storeCode: string;
 }
 
+/** Which store was asked, for messages and for what an answer means. */
+export interface StorePlace {
+  bucket: string;
+  /** "AWS", or the URL of another store. */
+  endpoint: string;
+  /** The one the request was signed for. */
+  region: string;
+  expectedBucketOwner: string | null;
+}
+
+/** {bucket}, {endpoint} and {owner} stand for those of the place. */
 interface Row {
   code: ErrorCode;
   remedy: Remedy;
   says: string;
   hint?: string;
 }
+
+const inWords = (text: string, { bucket, endpoint, expectedBucketOwner }: StorePlace): string =>
+  text
+    .replace("{bucket}", bucket)
+    .replace("{endpoint}", endpoint)
+    .replace("{owner}", expectedBucketOwner ?? "");
 
 const busy: Row = { code: "store_busy", remedy: "slower", says: "the store asks to slow down" };
 const failed: Row = { code: "store_failed", remedy: "again", says: "the store failed" };
@@ -28,7 +45,7 @@ const expired: Row = {
   code: "credentials_expired",
   remedy: "renew",
   says: "the credentials have expired",
-  hint: "renew them (for single sign-on: aws sso login); the run goes on by itself",
+  hint: "renew them (for single sign-on: aws sso login)",
 };
 const invalid: Row = {
   code: "credentials_invalid",
@@ -41,6 +58,11 @@ const denied: Row = {
   remedy: "none",
   says: "the store denied access",
   hint: "the policy must allow s3:PutObject on the destination's prefix (and the KMS key, if one is used)",
+};
+/** The store says the same whether a policy denies it or another account owns the bucket. */
+const deniedToOwner: Row = {
+  ...denied,
+  hint: `does account {owner} (s3.expectedBucketOwner) own the bucket {bucket}? ${denied.hint}`,
 };
 const elsewhere: Row = {
   code: "bucket_region",
@@ -59,7 +81,7 @@ const refused: Row = { code: "store_refused", remedy: "none", says: "the store r
 const noBucket: Row = {
   code: "bucket_missing",
   remedy: "none",
-  says: "the bucket does not exist",
+  says: "the bucket {bucket} does not exist",
   hint: "check the bucket's name and the account; the uploader never creates buckets",
 };
 const impossible: Row = { code: "key_impossible", remedy: "none", says: "the store does not take this key" };
@@ -144,7 +166,7 @@ const byStatus: Readonly<Record<number, Row>> = {
 const unreachable: Row = {
   code: "store_unreachable",
   remedy: "again",
-  says: "the store cannot be reached",
+  says: "the store ({endpoint}) cannot be reached",
   hint: "check the network, the endpoint's address and any proxy",
 };
 const lost: Row = { code: "network_lost", remedy: "again", says: "the connection was lost" };
@@ -207,19 +229,20 @@ export function isElsewhere(answer: Answer, region: string): boolean {
   return [301, 307, 400].includes(answer.status) && named !== undefined && named !== region;
 }
 
-/** `subject`: what was being done, for the message; `region`: the one the request was signed for. */
-export function failureOfAnswer(answer: Answer, subject: string, region: string): Failure {
+/** `subject`: what was being done, for the message. */
+export function failureOfAnswer(answer: Answer, subject: string, place: StorePlace): Failure {
   const storeCode = storeCodeOf(answer);
-  const row =
-    (isElsewhere(answer, region) ? elsewhere : byStoreCode[storeCode]) ??
+  const known =
+    (isElsewhere(answer, place.region) ? elsewhere : byStoreCode[storeCode]) ??
     byStatus[answer.status] ??
     (answer.status >= 500 || answer.status < 300 ? failed : refused);
+  const row = known === denied && place.expectedBucketOwner !== null ? deniedToOwner : known;
   const details = answer.body.toString("utf8");
   const requestId = answer.headers["x-amz-request-id"] ?? textOf(details, "RequestId");
   const retryAfter = retryAfterMs(answer);
   const named = storeCode === "" ? `HTTP ${answer.status}` : `${storeCode}, HTTP ${answer.status}`;
-  const error = new UploaderError(row.code, `${subject}: ${row.says} (${named})`, {
-    ...(row.hint === undefined ? {} : { hint: row.hint }),
+  const error = new UploaderError(row.code, `${subject}: ${inWords(row.says, place)} (${named})`, {
+    ...(row.hint === undefined ? {} : { hint: inWords(row.hint, place) }),
     ...(retryAfter === null ? {} : { retryAfterMs: retryAfter }),
     ...(requestId === null ? {} : { requestId }),
   });
@@ -227,13 +250,13 @@ export function failureOfAnswer(answer: Answer, subject: string, region: string)
 }
 
 /** Anything thrown below; null when it is no failure of the network (a bug, or the caller's own abort). */
-export function failureOfThrown(thrown: unknown, subject: string): Failure | null {
+export function failureOfThrown(thrown: unknown, subject: string, place: StorePlace): Failure | null {
   if (thrown instanceof UploaderError) {
     return { remedy: passing.has(thrown.code) ? "again" : "none", error: thrown, storeCode: "" };
   }
   const row = byErrno[errnoOf(thrown)];
   if (row === undefined) return null;
-  const error = new UploaderError(row.code, `${subject}: ${row.says} (${errnoOf(thrown)})`, {
+  const error = new UploaderError(row.code, `${subject}: ${inWords(row.says, place)} (${errnoOf(thrown)})`, {
     ...(row.hint === undefined ? {} : { hint: row.hint }),
     cause: thrown,
   });

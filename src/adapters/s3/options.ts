@@ -1,4 +1,5 @@
 /** What an S3 destination is told when it is opened, and what it can do beside the port. */
+import type { ObjectTags } from "../../core/devices.ts";
 import type { Bandwidth, ChecksumAlgorithm, Destination, UnfinishedUploads } from "../../core/ports.ts";
 import type { Env } from "./proxy.ts";
 
@@ -53,6 +54,6 @@ export interface S3Options {
   env: Env;
 }
 
-export interface S3Destination extends Destination, UnfinishedUploads {
+export interface S3Destination extends Destination, UnfinishedUploads, ObjectTags {
   readonly kind: "s3";
 }

@@ -106,7 +106,7 @@ async function putPart(
     const { answer, payloadSigned } = reply;
     if (answer.status >= 300) {
       if (storeCodeOf(answer) === "NoSuchUpload") return { setback: "gone", doubtful: false };
-      if (upload.checksumTypes.length < 2) throw failureOfAnswer(answer, subject, client.region()).error;
+      if (upload.checksumTypes.length < 2) throw failureOfAnswer(answer, subject, client.place()).error;
       upload.checksumTypes = upload.checksumTypes.slice(1);
       continue;
     }

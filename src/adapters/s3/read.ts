@@ -35,7 +35,7 @@ export async function readBack(
     const storeCode = answer.status < 300 ? "" : storeCodeOf(answer);
     if (storeCode === "NoSuchKey") return "absent";
     if (storeCode === "AccessDenied") return "unknown";
-    if (storeCode !== "") throw failureOfAnswer(answer, subject, client.region()).error;
+    if (storeCode !== "") throw failureOfAnswer(answer, subject, client.place()).error;
     etag ??= etagOf(answer);
     const total = /\/([0-9]+)$/.exec(answer.headers["content-range"] ?? "")?.[1];
     sizeBytes = total === undefined ? answer.body.length : Number(total);

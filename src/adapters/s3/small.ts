@@ -8,17 +8,21 @@ import type { Reply } from "./client.ts";
 import { type Context, conditionHeaders, objectHeaders, type Traits } from "./context.ts";
 import { failureOfAnswer } from "./failures.ts";
 import { etagOf, type Fingerprint, headerOf, proofByAnswer, proofByHead, unconfirmed, versionOf } from "./proof.ts";
-import { bodySizeBytes, readSmall } from "./source.ts";
+import { bodySizeBytes } from "./source.ts";
 import { standsAfterRefusal, standsBefore } from "./standing.ts";
 
 export async function putSmall(context: Context, job: PutJob, hooks: PutHooks): Promise<PutOutcome> {
   const { body } = job;
-  if (body.kind === "bytes") return await sendWhole(context, job, body.bytes, hooks);
+  const { algorithm, client, reader } = context;
+  if (body.kind === "bytes") {
+    const { bytes } = body;
+    return await sendWhole(context, job, { bytes, checksum: checksumOf(algorithm, bytes), sha256: null }, hooks);
+  }
   const lease = await context.buffers.take(bodySizeBytes(body), hooks.signal);
   try {
-    const read = await readSmall(body, lease.bytes);
+    const read = await reader.read(body, lease.bytes, algorithm, client.signsPayloads());
     if (read.moved !== null) return { outcome: "changed", ...read.moved };
-    return await sendWhole(context, job, read.bytes, hooks);
+    return await sendWhole(context, job, read, hooks);
   } finally {
     lease.release();
   }
@@ -47,8 +51,8 @@ function formsFor(traits: Traits, condition: Condition): Form[] {
   );
 }
 
-async function sendWhole(context: Context, job: PutJob, bytes: Uint8Array, hooks: PutHooks): Promise<PutOutcome> {
-  const whole: Whole = { bytes, checksum: checksumOf(context.algorithm, bytes), mine: fingerprintOf(bytes) };
+async function sendWhole(context: Context, job: PutJob, bytes: Digested, hooks: PutHooks): Promise<PutOutcome> {
+  const whole: Whole = { ...bytes, mine: fingerprintOf(bytes.bytes) };
   let refusal: Answer | null = null;
   for (const form of formsFor(context.traits, job.condition)) {
     const end = await sendForm(context, job, whole, form, hooks);
@@ -56,14 +60,19 @@ async function sendWhole(context: Context, job: PutJob, bytes: Uint8Array, hooks
     refusal ??= end.refusal;
   }
   const subject = `sending ${job.key}`;
-  if (refusal !== null) throw failureOfAnswer(refusal, subject, context.client.region()).error;
+  if (refusal !== null) throw failureOfAnswer(refusal, subject, context.client.place()).error;
   throw new UploaderError("store_refused", `${subject}: the endpoint takes no form of this request`);
 }
 
-interface Whole {
+interface Digested {
   bytes: Uint8Array;
   /** base64, of the context's algorithm. */
   checksum: string;
+  /** Hex; null: not made yet. */
+  sha256: string | null;
+}
+
+interface Whole extends Digested {
   mine: Fingerprint;
 }
 
@@ -93,6 +102,7 @@ async function sendForm(
       key: job.key,
       headers: form.condition ? { ...headers, ...conditionHeaders(condition, traits) } : headers,
       body: whole.bytes,
+      bodyHash: whole.sha256,
       accept: [412, "NoSuchKey", ...refusals],
       isSuccess: hasEtag,
       subject,

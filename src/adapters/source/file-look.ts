@@ -13,7 +13,10 @@ export interface Candidate {
 }
 
 /** What a look at a candidate shows; `other` is a file without the header asked for. */
-export type Look = { kind: "file"; sizeBytes: number; mtimeNs: bigint } | { kind: "other" } | { kind: OddKind };
+export type Look =
+  | { kind: "file"; sizeBytes: number; mtimeNs: bigint; inode: bigint }
+  | { kind: "other" }
+  | { kind: OddKind };
 
 const oddTypes: Record<number, OddKind> = {
   [constants.S_IFLNK]: "symlink",
@@ -26,7 +29,9 @@ const oddTypes: Record<number, OddKind> = {
 /** The name may have been given to something else since its directory was read. */
 function lookOf(stats: BigIntStats): Look {
   const type = Number(stats.mode) & constants.S_IFMT;
-  if (type === constants.S_IFREG) return { kind: "file", sizeBytes: Number(stats.size), mtimeNs: stats.mtimeNs };
+  if (type === constants.S_IFREG) {
+    return { kind: "file", sizeBytes: Number(stats.size), mtimeNs: stats.mtimeNs, inode: stats.ino };
+  }
   return { kind: oddTypes[type] ?? "vanished" };
 }
 

@@ -33,7 +33,7 @@ function compileGlobs(patterns: readonly string[]): Matcher {
       // Without the flag `.` stops at a newline, and names may hold one.
       return picomatch(pattern, { dot: true, flags: "s" });
     } catch (cause) {
-      throw new UploaderError("config_invalid", `The pattern ${JSON.stringify(pattern)} cannot be used.`, { cause });
+      throw new UploaderError("config_invalid", `the pattern ${JSON.stringify(pattern)} cannot be used`, { cause });
     }
   });
   return (path) => matchers.some((matches) => matches(path));

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import type { Command } from "commander";
 import { redactConfig } from "../../config.ts";
 import { exitStatusHelp } from "../exit-status.ts";
@@ -6,7 +7,10 @@ import { addConfigFlags, givenConfigFlags } from "../flags.ts";
 import { table } from "../format.ts";
 
 export function defineConfigCommands(program: Command): void {
-  const config = program.command("config").summary("the effective configuration");
+  const config = program
+    .command("config")
+    .summary("the effective configuration, and what one may say")
+    .addHelpText("before", "Examples:\n  uploader config show --config reef.json --origin\n  uploader config schema\n");
   const show = config
     .command("show")
     .description("The effective configuration, secrets removed.")
@@ -15,7 +19,19 @@ export function defineConfigCommands(program: Command): void {
     .addHelpText("after", exitStatusHelp(0, 1, 2));
   addConfigFlags(show, []).action(showConfig);
 
-  const db = program.command("db").summary("the database");
+  config
+    .command("schema")
+    .description("The JSON Schema of the configuration file, for editors and for checking.")
+    .addHelpText("before", "Examples:\n  uploader config schema > config.schema.json\n")
+    .addHelpText("after", exitStatusHelp(0))
+    .action(() => {
+      process.stdout.write(readFileSync(new URL("../../../config.schema.json", import.meta.url), "utf8"));
+    });
+
+  const db = program
+    .command("db")
+    .summary("the database")
+    .addHelpText("before", 'Examples:\n  psql "$(uploader db url)"\n');
   const url = db
     .command("url")
     .description("A connection string for psql of the same user; starts the bundled server if that is the database.")

@@ -9,6 +9,7 @@ interface RetryFlags {
   rounds: number;
   delay: number;
   includePermanent?: boolean;
+  skipTrigger?: boolean;
 }
 
 export function defineRetry(program: Command): void {
@@ -23,6 +24,7 @@ export function defineRetry(program: Command): void {
     .option("--rounds <n>", "rounds at most", wholeNumber, 3)
     .option("--delay <seconds>", "pause before the second round; doubled for every one after it", wholeNumber, 5)
     .option("--include-permanent", "also files that no attempt could help before")
+    .option("--skip-trigger", "tell nobody now; what was promised stays so")
     .addHelpText(
       "before",
       `Examples:
@@ -30,7 +32,7 @@ export function defineRetry(program: Command): void {
   uploader retry 12 --include-permanent --rounds 1
 `,
     )
-    .addHelpText("after", exitStatusHelp(0, 1, 2, 3, 4, 11, 12, 13, 14, 130, 143));
+    .addHelpText("after", exitStatusHelp(0, 1, 2, 3, 4, 11, 12, 13, 14, 16, 130, 143));
   addConfigFlags(command, ["project", "concurrency", "bwlimit", "attempts", "s3.profile", "database.url"]).action(run);
 }
 
@@ -55,6 +57,8 @@ async function run(argument: string, flags: RetryFlags, command: Command): Promi
     closing.push(() => to.close());
     const decoding = app.openDecoding(world);
     closing.push(() => decoding.close());
+    const { openTrigger } = await import("../../app/trigger.ts");
+    const trigger = flags.skipTrigger ? null : await openTrigger(config);
     await to.check(stopping);
     const summary = await retry(
       await app.openContext(world, {
@@ -64,6 +68,7 @@ async function run(argument: string, flags: RetryFlags, command: Command): Promi
         concurrency,
         bandwidth,
         decoding,
+        ...(trigger && { trigger }),
         onChange: session.command === "sync" ? "replace" : "fail",
       }),
       {

@@ -9,16 +9,22 @@ import { addConfigFlags, givenConfigFlags, wholeNumber } from "../flags.ts";
 import { bytes, count, duration, files, fold, instant, name, shorten, table, timeLeft } from "../format.ts";
 import { createPace, type Pace } from "../pace.ts";
 import { sessionOf } from "../session-argument.ts";
+import { publicSource, sourcesText } from "../sources-block.ts";
 
 const shown = ["project", "database.url", "database.schema"];
 
 export function defineStatusCommands(program: Command): void {
   const status = program
     .command("status")
-    .argument("[session]", "a session's number, or: latest", "latest")
-    .summary("what is known of a session")
-    .description("State, counts, who works on it, what failed and why, and what happens next. Works from any machine.")
+    .argument("[session]", "a session's number, or: latest; absent: the sources of sync, and the latest")
+    .summary("what is known of sources and sessions")
+    .description(
+      "Of a session: state, counts, who works on it, what failed and why, and what happens next. " +
+        "Of every source of sync: when a file last arrived, when all was last safe, who looks after it, and whether " +
+        "the silence is longer than usual. Works from any machine.",
+    )
     .option("-f, --follow", "until the session is no longer in progress")
+    .option("--pairs", "the recordings of two sensors that one patient wore at one time")
     .addHelpText(
       "before",
       "Examples:\n  uploader status\n  uploader status 12 --follow\n  uploader status latest --json\n",
@@ -73,9 +79,21 @@ async function withStore(
 
 const followEveryMs = 1_000;
 
-async function runStatus(argument: string, flags: { follow?: boolean }, command: Command): Promise<void> {
+/** False: there are none. */
+async function showSources(store: Store, face: Face): Promise<boolean> {
+  const project = chosenProject(face);
+  const [states, waiting] = await Promise.all([store.sources(project), store.waitingBytes(project)]);
+  if (face.json) for (const state of states) face.out(JSON.stringify(publicSource(state, waiting)));
+  else if (states.length > 0) face.out(`${sourcesText(states, waiting)}\n`);
+  return states.length > 0;
+}
+
+async function runStatus(argument: string | undefined, flags: { follow?: boolean }, command: Command): Promise<void> {
   await withStore(command, async (store, face, isAlive) => {
-    const { id } = await sessionOf(store, argument, face.loaded.config.project);
+    const { project } = face.loaded.config;
+    if (argument === undefined && (await showSources(store, face)) && (await store.sessions(project, 1)).length === 0)
+      return;
+    const { id } = await sessionOf(store, argument ?? "latest", project);
     let drawn = 0;
     let pace: Pace | null = null;
     for (;;) {
@@ -209,12 +227,13 @@ function exampleOf({ files: number, errorMessage, exampleKey }: CauseRow): strin
   return name(number === 1 ? named : `for example ${named}`);
 }
 
+/** The project's name is a filter only when somebody chose it; a default from the destination is no choice. */
+const chosenProject = ({ loaded: { config, origins } }: Face): string | null =>
+  origins.get("project") === "default" ? null : config.project;
+
 async function runSessions(flags: { limit: number; all?: boolean }, command: Command): Promise<void> {
   await withStore(command, async (store, face) => {
-    const { config, origins } = face.loaded;
-    // The project's name is a filter only when somebody chose it; a default from the destination is no choice.
-    const chosen = config.project !== null && origins.get("project") !== "default" && !flags.all;
-    const rows = await store.sessions(chosen ? config.project : null, flags.limit);
+    const rows = await store.sessions(flags.all ? null : chosenProject(face), flags.limit);
     if (face.json) {
       for (const row of rows) face.out(JSON.stringify(publicSession(row)));
       return;

@@ -1,11 +1,8 @@
 import type { Command } from "commander";
-import type { OpenedState } from "../../app.ts";
-import { destinationText, redactConfig } from "../../config.ts";
 import type { SummaryEvent } from "../../core/events.ts";
-import type { Destination, SourceTree } from "../../core/ports.ts";
 import type { DryRun } from "../../operations/upload.ts";
 import { exitStatusHelp } from "../exit-status.ts";
-import { type Face, openFace } from "../face.ts";
+import { openFace } from "../face.ts";
 import { addConfigFlags, givenConfigFlags } from "../flags.ts";
 import { bytes, count, files } from "../format.ts";
 import { sessionOf, withPlacesOf } from "../session-argument.ts";
@@ -13,6 +10,7 @@ import { sessionOf, withPlacesOf } from "../session-argument.ts";
 interface UploadFlags {
   dryRun?: boolean;
   skipRetry?: boolean;
+  skipTrigger?: boolean;
   newSession?: boolean;
   join?: string;
 }
@@ -42,6 +40,7 @@ const shown = [
   "s3.kmsKeyId",
   "s3.expectedBucketOwner",
   "s3.unsignedPayload",
+  "trigger.url",
   "database.url",
   "database.schema",
 ];
@@ -58,6 +57,7 @@ export function defineUpload(program: Command): void {
     )
     .option("-n, --dry-run", "say what would be done; write nothing anywhere")
     .option("--skip-retry", "no retry rounds for files that used up their attempts")
+    .option("--skip-trigger", "tell nobody of this session, and send nothing that is due")
     .option("--new-session", "leave an unfinished session behind instead of resuming it")
     .option("--join <session>", "help with a session that another process or machine works on")
     .addHelpText(
@@ -69,7 +69,7 @@ export function defineUpload(program: Command): void {
   uploader upload --join 12
 `,
     )
-    .addHelpText("after", exitStatusHelp(0, 1, 2, 3, 4, 11, 12, 13, 14, 130, 143))
+    .addHelpText("after", exitStatusHelp(0, 1, 2, 3, 4, 11, 12, 13, 14, 16, 130, 143))
     .addHelpText(
       "after",
       `
@@ -83,102 +83,38 @@ by SIGHUP, which reads its configuration file again.`,
 
 async function run(source: string | undefined, destination: string | undefined, flags: UploadFlags, command: Command) {
   const given = givenConfigFlags(command);
-  if (source !== undefined) given.source = source;
-  if (destination !== undefined) given.destination = destination;
+  if (source !== undefined) given["argument source"] = source;
+  if (destination !== undefined) given["argument destination"] = destination;
   const face = await openFace(command, given);
-  const app = await import("../../app.ts");
-  const closing: (() => Promise<void>)[] = [];
   const { emit, stopping, dropping } = face;
-  let { config } = face.loaded;
-  let state: OpenedState | null = null;
-  const opened = async (): Promise<OpenedState> => {
-    const made = await app.openState({ config, emit, stopping, dropping });
-    closing.push(() => made.store.close());
-    return made;
-  };
+  const world = { config: face.loaded.config, emit, stopping, dropping };
+  const { runUpload, tryUpload } = await import("../../app/upload.ts");
   try {
-    let join: number | null = null;
-    if (flags.join !== undefined) {
-      state = await opened();
-      const session = await sessionOf(state.store, flags.join, config.project);
-      join = session.id;
-      config = { ...withPlacesOf(session, config), source: config.source ?? session.source };
+    if (flags.dryRun) {
+      const startedMs = performance.now();
+      const result = await tryUpload(world);
+      if (face.stopping.aborted) return;
+      if (!face.json) return face.out(dryRunText(result));
+      face.out(JSON.stringify({ type: "dryRun", time: new Date().toISOString(), ...result }));
+      return face.emit(summaryOf(result, performance.now() - startedMs));
     }
-    const world = { config, emit, stopping, dropping };
-    const target = app.requireDestination(config);
-    const tree = await app.openSource(config, app.requireSource(config));
-    if (target.kind === "folder") {
-      const { assertDisjoint } = await import("../../adapters/folder.ts");
-      await assertDisjoint(tree.root, target.path);
-    }
-    const concurrency = await app.openConcurrency(world);
-    const bandwidth = await app.openBandwidth(world);
-    closing.push(async () => bandwidth.close());
-    face.onReload((loaded) => bandwidth.configure(loaded.config.bwlimit));
-    const to = await app.openDestination(world, concurrency, bandwidth);
-    closing.push(() => to.close());
-    const decoding = app.openDecoding(world);
-    closing.push(() => decoding.close());
-    for (const message of (await to.check(stopping)).notices) {
-      emit({ type: "notice", sessionId: null, level: "info", message });
-    }
-    const prefix = target.kind === "s3" ? target.prefix : "";
-    if (flags.dryRun) return await tryOut(face, await app.peekState(world), tree, to, prefix);
-
-    state ??= await opened();
-    const { upload } = await import("../../operations/upload.ts");
-    const summary = await upload(
-      await app.openContext(world, {
-        state,
-        destination: to,
-        source: tree,
-        concurrency,
-        bandwidth,
-        decoding,
-        onChange: "fail",
-      }),
-      {
-        work: {
-          project: config.project ?? "default",
-          source: tree.root,
-          destination: { kind: to.kind, identity: to.identity, text: destinationText(target), prefix },
-          command: "upload",
+    const named = flags.join;
+    const summary = await runUpload(world, {
+      newSession: flags.newSession === true,
+      skipRetry: flags.skipRetry === true,
+      skipTrigger: flags.skipTrigger === true,
+      stopSignal: face.stopSignal,
+      onBandwidth: (bandwidth) => face.onReload((loaded) => bandwidth.configure(loaded.config.bwlimit)),
+      ...(named !== undefined && {
+        async join(store, config) {
+          const session = await sessionOf(store, named, config.project);
+          return { session, config: withPlacesOf(session, config) };
         },
-        config: redactConfig(config),
-        newSession: flags.newSession === true,
-        join,
-        rounds: flags.skipRetry ? null : { rounds: 3, delayMs: 5_000, includePermanent: false },
-        stopSignal: face.stopSignal,
-      },
-    );
+      }),
+    });
     process.exitCode = summary.exitCode;
   } finally {
-    for (const close of closing.reverse()) await close();
     face.close();
-  }
-}
-
-async function tryOut(
-  face: Face,
-  state: OpenedState | null,
-  source: SourceTree,
-  destination: Destination,
-  prefix: string,
-): Promise<void> {
-  const { dryRun } = await import("../../operations/upload.ts");
-  const startedMs = performance.now();
-  try {
-    const destinationId = (await state?.store.destinationId(destination.identity)) ?? null;
-    const result = await dryRun(
-      { source, destination, stopping: face.stopping, store: state?.store ?? null },
-      { destinationId, prefix },
-    );
-    if (face.stopping.aborted) return;
-    if (!face.json) return face.out(dryRunText(result));
-    face.out(JSON.stringify({ type: "dryRun", time: new Date().toISOString(), ...result }));
-    face.emit(summaryOf(result, performance.now() - startedMs));
-  } finally {
-    await state?.store.close();
   }
 }
 
@@ -189,6 +125,7 @@ const summaryOf = (result: DryRun, durationMs: number): SummaryEvent => ({
   status: "dry_run",
   totalFiles: result.files,
   totalBytes: result.bytes,
+  filesSafe: result.safeFiles,
   filesUploaded: 0,
   filesSkipped: result.safeFiles,
   filesFailed: result.refused,

@@ -22,7 +22,7 @@ export function* writeMat(recording: Recording): Generator<Uint8Array> {
       "usage",
       `a MATLAB 5 variable holds at most ${Math.floor((mostBytes - 256) / 8)} values, not ${count}`,
       {
-        hint: "Choose a shorter range with --from and --to, or another format.",
+        hint: "choose a shorter range with --from and --to, or another format",
       },
     );
   }

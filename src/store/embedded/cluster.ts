@@ -38,7 +38,7 @@ function refuseOtherVersion(data: string, major: number): void {
   if (found === major) return;
   if (Number.isNaN(found)) {
     throw new UploaderError("database_foreign", `${data} holds no PostgreSQL data`, {
-      hint: "Move that folder away, or set UPLOADER_STATE_DIR to another one.",
+      hint: "move that folder away, or set UPLOADER_STATE_DIR to another one",
     });
   }
   const newer = found > major;
@@ -118,9 +118,9 @@ function initError(program: string, user: ServerUser, cause: unknown): UploaderE
       : "";
   return new UploaderError(
     "database_unreachable",
-    `The bundled PostgreSQL could not make its data (${basename(program)})${reason}`,
+    `the bundled PostgreSQL could not make its data (${basename(program)})${reason}`,
     {
-      hint: `Run as a user that the system knows, ${databaseUrlHint}`,
+      hint: `run as a user that the system knows, ${databaseUrlHint}`,
       cause,
     },
   );

@@ -84,8 +84,8 @@ function readLock(path: string): LockRecord | null {
   }
   const record = parse(text);
   if (record === null) {
-    throw new UploaderError("database_unreachable", `The lock file ${path} is damaged`, {
-      hint: "When no other uploader uses this state folder, delete that file and start again.",
+    throw new UploaderError("database_unreachable", `the lock file ${path} is damaged`, {
+      hint: "when no other uploader uses this state folder, delete that file and start again",
     });
   }
   return record;
@@ -114,8 +114,8 @@ function isAlive(record: LockRecord, path: string): boolean {
   const fate = fateOf(record, silenceMs(path));
   if (fate === "alive" || fate === "dead") return fate === "alive";
   const holder = fate === "other_host" ? `host ${record.host}` : "another container of this host";
-  throw new UploaderError("database_unreachable", `The bundled database is held by ${holder} (${path})`, {
-    hint: `Let it finish there. Is it gone for good, delete ${path}; for several hosts on one database set DATABASE_URL.`,
+  throw new UploaderError("database_unreachable", `the bundled database is held by ${holder} (${path})`, {
+    hint: `let it finish there. Is it gone for good, delete ${path}; for several hosts on one database set DATABASE_URL`,
   });
 }
 

@@ -102,7 +102,7 @@ export async function startServer(options: StartOptions): Promise<Server> {
     }
     await delay(200, undefined, { signal });
   }
-  throw new UploaderError("database_unreachable", `The bundled PostgreSQL does not start on ${data}`);
+  throw new UploaderError("database_unreachable", `the bundled PostgreSQL does not start on ${data}`);
 }
 
 /** Postgres does so itself, except when the pid in its lock files is a zombie or somebody else's by now. */

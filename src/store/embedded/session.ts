@@ -66,7 +66,7 @@ export async function answers(address: EmbeddedAddress): Promise<boolean> {
     if (!isRefusal(error)) return false; // nobody there (ENOENT, ECONNREFUSED), or gone while we talked
     const verdict = refusals[error.code];
     if (verdict !== undefined) return verdict;
-    throw new UploaderError("database_refused", `The bundled database refused us: ${error.message} (${error.code})`);
+    throw new UploaderError("database_refused", `the bundled database refused us: ${error.message} (${error.code})`);
   }
 }
 

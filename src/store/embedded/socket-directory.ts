@@ -35,9 +35,9 @@ export function openSocketDirectory(stateRoot: string, user: ServerUser, env: No
   }
   throw new UploaderError(
     "database_refused",
-    `No folder for the database's socket could be made in ${places.join(", ")}`,
+    `no folder for the database's socket could be made in ${places.join(", ")}`,
     {
-      hint: "Set TMPDIR to a folder with a short path that only you can write to.",
+      hint: "set TMPDIR to a folder with a short path that only you can write to",
       cause: refused,
     },
   );
@@ -59,7 +59,7 @@ function makeOwn(directory: string, owner: number, user: ServerUser): void {
     const found = lstatSync(directory);
     if (!found.isDirectory() || found.uid !== owner || (found.mode & 0o777) !== 0o700) {
       throw new UploaderError("database_refused", `${directory} exists and is not ours alone`, {
-        hint: "Remove it, or set TMPDIR to a folder of your own.",
+        hint: "remove it, or set TMPDIR to a folder of your own",
       });
     }
   }

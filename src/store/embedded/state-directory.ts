@@ -16,7 +16,7 @@ export interface StatePaths {
 /** Root's state folder: unlike /root, open to the unprivileged user that the server runs as. */
 export const rootPlace = "/var/lib/uploader";
 
-export const databaseUrlHint = "or set DATABASE_URL to a PostgreSQL server of your own.";
+export const databaseUrlHint = "or set DATABASE_URL to a PostgreSQL server of your own";
 
 /**
  * Where state lives for this user: `UPLOADER_STATE_DIR`, else `uploader` below `XDG_STATE_HOME`, below
@@ -45,9 +45,9 @@ export function openStateDirectory(directory: string): StatePaths {
     if (uid !== 0 && owner !== uid && owner !== 0) {
       throw new UploaderError(
         "database_refused",
-        `The state folder ${directory} belongs to another user (uid ${owner})`,
+        `the state folder ${directory} belongs to another user (uid ${owner})`,
         {
-          hint: "Run as that user, or set UPLOADER_STATE_DIR to a folder of your own.",
+          hint: "run as that user, or set UPLOADER_STATE_DIR to a folder of your own",
         },
       );
     }
@@ -81,8 +81,8 @@ export function stateError(directory: string, error: unknown): unknown {
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
   const reason = error instanceof UploaderError ? undefined : reasons[code];
   if (reason === undefined) return error;
-  return new UploaderError("database_unreachable", `The state folder ${directory} cannot be used: ${reason}`, {
-    hint: `Set UPLOADER_STATE_DIR to a writable folder on a local disk with 200 MB free, ${databaseUrlHint}`,
+  return new UploaderError("database_unreachable", `the state folder ${directory} cannot be used: ${reason}`, {
+    hint: `set UPLOADER_STATE_DIR to a writable folder on a local disk with 200 MB free, ${databaseUrlHint}`,
     cause: error,
   });
 }
@@ -98,8 +98,8 @@ export function refuseNetworkFileSystem(root: string): void {
   if (process.platform !== "linux") return;
   const type = fileSystemType(readFileSync("/proc/self/mountinfo", "utf8"), root);
   if (!isNetworkFileSystem(type)) return;
-  throw new UploaderError("database_refused", `The state folder ${root} is on a network file system (${type})`, {
-    hint: `Set UPLOADER_STATE_DIR to a folder on a local disk, ${databaseUrlHint}`,
+  throw new UploaderError("database_refused", `the state folder ${root} is on a network file system (${type})`, {
+    hint: `set UPLOADER_STATE_DIR to a folder on a local disk, ${databaseUrlHint}`,
   });
 }
 

@@ -1,0 +1,333 @@
+/** `sync` from a configuration to its end: every source with its own destination, one state for all of them. */
+import {
+  type OpenedState,
+  openBandwidth,
+  openConcurrency,
+  openContext,
+  openDecoding,
+  openDestination,
+  openState,
+  ownPaths,
+  requireDestination,
+  requireSource,
+} from "../app.ts";
+import { type Config, configForSource, destinationText, redactConfig } from "../config.ts";
+import { asUploaderError, type ErrorCode, UploaderError } from "../core/errors.ts";
+import type { Emit, SummaryEvent } from "../core/events.ts";
+import { exitCodeOfAll } from "../core/exit-codes.ts";
+import { type Layout, mirrorLayout } from "../core/layout.ts";
+import type { Bandwidth } from "../core/ports.ts";
+import type { Store } from "../core/store.ts";
+import type { SourceInput, SyncContext } from "../operations/sync/context.ts";
+import { openTrigger } from "./trigger.ts";
+
+export interface SyncOptions {
+  config: Config;
+  /** Only these of the configuration's sources; empty: all. */
+  only: readonly string[];
+  watch: boolean;
+  skipTrigger: boolean;
+  emit: Emit;
+  /** Of one source; what is said of all of them goes to `emit`. */
+  emitFor?(name: string): Emit;
+  stopping: AbortSignal;
+  dropping: AbortSignal;
+  stopSignal(): "SIGINT" | "SIGTERM" | null;
+  /** A watch finishes what it has in hand and ends with `reload`. */
+  reloading?: AbortSignal;
+  /** The work loop is alive. */
+  onBeat?(): void;
+  onState?(state: OpenedState): void;
+  onBandwidth?(bandwidth: Bandwidth): void;
+}
+
+/** One source with its own configuration. */
+interface Watched {
+  name: string;
+  config: Config;
+}
+
+export function sourcesOf(config: Config, only: readonly string[]): Watched[] {
+  const names = only.length > 0 ? only : config.sources.map(({ name }) => name);
+  if (names.length > 0) return names.map((name) => ({ name, config: configForSource(config, name) }));
+  return [{ name: config.project ?? "default", config }];
+}
+
+/** The exit code, or that the configuration is to be read again. */
+export async function runSync(options: SyncOptions): Promise<number | "reload"> {
+  const { config, watch, emit, reloading } = options;
+  const sources = sourcesOf(config, options.only);
+  for (const { config: own } of sources) {
+    requireSource(own);
+    requireDestination(own);
+  }
+  if (!config.cloudUploadEnabled) return (await import("./sync-disabled.ts")).reportOnly(options, sources);
+
+  const failed = new AbortController();
+  const stopping = AbortSignal.any([options.stopping, failed.signal, ...(reloading ? [reloading] : [])]);
+  const closing: (() => Promise<void>)[] = [];
+  const onBeat = options.onBeat ?? (() => undefined);
+  const top = { config: watch ? patient(config) : config, emit, stopping, dropping: options.dropping };
+  try {
+    const state = await openWhenThere(watch, { emit, stopping, onBeat, name: null }, () => openState(top));
+    if (state === null) return 0;
+    closing.push(() => state.store.close());
+    options.onState?.(state);
+    const bandwidth = await openBandwidth(top);
+    closing.push(async () => bandwidth.close());
+    options.onBandwidth?.(bandwidth);
+    const shared: Shared = { options, state, bandwidth, stopping, onBeat, taken: new Set() };
+    return watch ? await watchAll(shared, sources, failed) : await passOver(shared, sources);
+  } finally {
+    for (const close of closing.reverse()) await close();
+  }
+}
+
+/** A watch waits for as long as it takes. */
+const patient = (config: Config): Config => ({ ...config, maxOutageMinutes: Number.POSITIVE_INFINITY });
+
+interface Shared {
+  options: SyncOptions;
+  state: OpenedState;
+  bandwidth: Bandwidth;
+  stopping: AbortSignal;
+  onBeat(): void;
+  /** Source and destination, of those that are looked after. */
+  taken: Set<string>;
+}
+
+async function passOver(shared: Shared, sources: readonly Watched[]): Promise<number> {
+  const { syncOnce } = await import("../operations/sync/once.ts");
+  const codes: number[] = [];
+  for (const source of sources) {
+    if (shared.stopping.aborted) break;
+    const closing: (() => Promise<void>)[] = [];
+    try {
+      const { cx, input } = await openSource(shared, source, closing);
+      codes.push((await syncOnce(cx, input)).exitCode);
+    } catch (error) {
+      // One source's fault keeps none of the others from being sent.
+      if (sources.length === 1) throw error;
+      const { code, exitCode, message, hint } = asUploaderError(error);
+      codes.push(exitCode);
+      const told = { code, exitCode, message: `${source.name}: ${message}`, hint: hint ?? null };
+      shared.options.emit({ type: "error", sessionId: null, ...told });
+    } finally {
+      for (const close of closing.reverse()) await close();
+    }
+  }
+  return exitCodeOfAll(codes);
+}
+
+async function watchAll(
+  shared: Shared,
+  sources: readonly Watched[],
+  failed: AbortController,
+): Promise<number | "reload"> {
+  const { watchSource } = await import("../operations/sync/watch.ts");
+  const { options, stopping, onBeat } = shared;
+  const startedMs = performance.now();
+  const sent = { files: 0, bytes: 0 };
+  const queued = new Set<string>();
+  const onReady = (name: string): void => {
+    if (queued.has(name)) return;
+    queued.add(name);
+    if (queued.size === sources.length) options.emit({ type: "ready", sources: sources.length });
+  };
+  const counting =
+    (emit: Emit): Emit =>
+    (event) => {
+      if (event.type === "pass") {
+        sent.files += event.filesThisRun;
+        sent.bytes += event.bytesThisRun;
+      }
+      emit(event);
+    };
+  const watchOne = async (source: Watched): Promise<void> => {
+    const closing: (() => Promise<void>)[] = [];
+    const emit = counting(options.emitFor?.(source.name) ?? options.emit);
+    const waiting = { emit, stopping, onBeat, name: source.name, onAway: () => onReady(source.name) };
+    try {
+      const opened = await openWhenThere(true, waiting, () => openSource(shared, source, closing, emit));
+      if (opened === null) return;
+      await watchSource(opened.cx, { ...opened.input, onReady: () => onReady(source.name) });
+    } catch (error) {
+      failed.abort();
+      throw error;
+    } finally {
+      for (const close of closing.reverse()) await close();
+    }
+  };
+  const ends = await Promise.allSettled(sources.map(watchOne));
+  const end = ends.find((each) => each.status === "rejected");
+  if (end) throw end.reason;
+  if (options.reloading?.aborted && !options.stopping.aborted) return "reload";
+  const signal = options.stopSignal();
+  const exitCode = signal === "SIGTERM" ? 143 : signal === "SIGINT" ? 130 : 0;
+  options.emit(summaryOf(sent, performance.now() - startedMs, exitCode));
+  return exitCode;
+}
+
+/** Causes that a watch waits for when it begins; the others are mistakes, which nobody would see for days. */
+const mayComeBack: ReadonlySet<ErrorCode> = new Set([
+  "database_unreachable",
+  "source_missing",
+  "store_unreachable",
+  "network_lost",
+  "timed_out",
+]);
+const tryEveryMs = 5_000;
+
+interface Waiting {
+  emit: Emit;
+  stopping: AbortSignal;
+  onBeat(): void;
+  name: string | null;
+  onAway?(): void;
+}
+
+/** null: told to stop before it was there. */
+async function openWhenThere<T>(watch: boolean, waiting: Waiting, open: () => Promise<T>): Promise<T | null> {
+  const { emit, stopping, name } = waiting;
+  const { setTimeout: sleep } = await import("node:timers/promises");
+  let told: string | null = null;
+  while (!stopping.aborted) {
+    try {
+      return await open();
+    } catch (error) {
+      const { code, message } = asUploaderError(error);
+      if (!watch || !mayComeBack.has(code)) throw error;
+      if (stopping.aborted) return null;
+      const text = `${name === null ? "" : `${name}: `}${message}; waiting for it`;
+      if (code !== told) emit({ type: "notice", sessionId: null, level: "info", message: text });
+      told = code;
+      waiting.onAway?.();
+      waiting.onBeat();
+      await sleep(tryEveryMs, undefined, { signal: stopping }).catch(() => undefined);
+    }
+  }
+  return null;
+}
+
+async function openSource(
+  { options, state, bandwidth, stopping, onBeat, taken }: Shared,
+  { name, config: own }: Watched,
+  closing: (() => Promise<void>)[],
+  emit: Emit = options.emitFor?.(name) ?? options.emit,
+): Promise<{ cx: SyncContext; input: SourceInput }> {
+  const { watch } = options;
+  const config = watch ? patient(own) : own;
+  const world = { config, emit, stopping, dropping: options.dropping };
+  const target = requireDestination(config);
+  const trigger = options.skipTrigger ? null : await openTrigger(config);
+  const { openWatchedTree } = await import("../adapters/watched-tree.ts");
+  const tree = openWatchedTree({
+    root: requireSource(config),
+    include: config.include,
+    exclude: config.exclude,
+    excludePaths: await ownPaths(config),
+    now: Date.now,
+  });
+  if (target.kind === "folder") {
+    const { assertDisjoint } = await import("../adapters/folder.ts");
+    await assertDisjoint(tree.root, target.path);
+  }
+  const concurrency = await openConcurrency(world);
+  const destination = await openDestination(world, concurrency, bandwidth);
+  closing.push(() => destination.close());
+  for (const message of await checked(destination, stopping, watch)) {
+    emit({ type: "notice", sessionId: null, level: "info", message });
+  }
+  const prefix = target.kind === "s3" ? target.prefix : "";
+  const place = JSON.stringify([tree.root, destination.identity, prefix]);
+  if (taken.has(place)) {
+    throw new UploaderError("config_invalid", `two sources are the same folder for the same destination: ${tree.root}`);
+  }
+  taken.add(place);
+  closing.push(async () => void taken.delete(place));
+  const decoding = openDecoding(world);
+  closing.push(() => decoding.close());
+  const base = await openContext(world, {
+    state,
+    destination,
+    source: tree,
+    concurrency,
+    bandwidth,
+    decoding,
+    onChange: "replace",
+    ...(trigger && { trigger }),
+  });
+  const { openCompleteness } = await import("../adapters/completeness.ts");
+  const cx: SyncContext = {
+    ...base,
+    policy: { ...base.policy, onGone: "skip" },
+    source: tree,
+    looking: watch ? state.hasty : state.store,
+    layout: await openLayoutOf(config, state.store, tree.root),
+    completeness: openCompleteness(),
+    onBeat,
+  };
+  if (watch) {
+    const { openWatcher } = await import("../adapters/watcher.ts");
+    const events = openWatcher({
+      root: tree.root,
+      touch: tree.touch,
+      onLimit: (message) => emit({ type: "notice", sessionId: null, level: "info", message }),
+    });
+    closing.push(() => events.close());
+    cx.events = events;
+  }
+  const input: SourceInput = {
+    name,
+    work: {
+      project: config.project ?? "default",
+      source: tree.root,
+      destination: { kind: destination.kind, identity: destination.identity, text: destinationText(target), prefix },
+      command: "sync",
+    },
+    config: redactConfig(own),
+    intervalMs: config.sync.intervalSeconds * 1000,
+    expectEverySeconds: config.expectEverySeconds,
+    stopSignal: options.stopSignal,
+  };
+  return { cx, input };
+}
+
+/** A store that is away is waited for by a watch, once it is at work. */
+async function checked(
+  destination: { check(signal: AbortSignal): Promise<{ notices: string[] }> },
+  stopping: AbortSignal,
+  watch: boolean,
+): Promise<string[]> {
+  try {
+    return (await destination.check(stopping)).notices;
+  } catch (error) {
+    const { code, message } = asUploaderError(error);
+    if (!watch || !mayComeBack.has(code)) throw error;
+    return [`${message}; files are queued until it is back`];
+  }
+}
+
+async function openLayoutOf(config: Config, _store: Store, _root: string): Promise<Layout> {
+  if (config.layout === "mirror") return mirrorLayout;
+  throw new UploaderError("config_invalid", `sync cannot make keys by the layout ${config.layout} yet`);
+}
+
+const summaryOf = (sent: { files: number; bytes: number }, durationMs: number, exitCode: number): SummaryEvent => ({
+  type: "summary",
+  sessionId: null,
+  status: "interrupted",
+  totalFiles: sent.files,
+  totalBytes: sent.bytes,
+  filesSafe: 0,
+  filesUploaded: sent.files,
+  filesSkipped: 0,
+  filesFailed: 0,
+  filesNotReady: 0,
+  filesUndecoded: 0,
+  bytesUploaded: sent.bytes,
+  filesThisRun: sent.files,
+  bytesThisRun: sent.bytes,
+  durationMs: Math.round(durationMs),
+  exitCode,
+});

@@ -1,0 +1,35 @@
+/** The tree of commands. Help, completion and the tests read it: what stands here is known everywhere. */
+import { createRequire } from "node:module";
+import { Command } from "commander";
+import { commands } from "./commands.ts";
+import { exitStatusHelp } from "./exit-status.ts";
+import { addGlobalFlags } from "./flags.ts";
+import { helpLayout } from "./help.ts";
+
+const { version } = createRequire(import.meta.url)("../../package.json") as { version: string };
+
+export function buildProgram(): Command {
+  const program = new Command("uploader")
+    .description("Uploads recordings to S3 or a folder, exactly once and provably, remembered in Postgres.")
+    .version(version)
+    .exitOverride()
+    // What is wrong with the arguments is told like every other error.
+    .configureOutput({ outputError: () => undefined })
+    .configureHelp(helpLayout)
+    .helpCommand(false)
+    .addHelpText(
+      "before",
+      `Examples:
+  uploader init                                          asks, and writes a configuration
+  uploader upload /media/SD01 s3://reef-recordings/C2    the whole card, again and again until all is safe
+  uploader upload --config reef.json --dry-run           what would be sent
+  uploader status latest --follow                        what is known, live
+  uploader retry latest                                  failed files again
+  uploader help upload                                   all about one command
+`,
+    )
+    .addHelpText("after", exitStatusHelp());
+  addGlobalFlags(program);
+  for (const define of commands) define(program);
+  return program;
+}
