@@ -5,9 +5,9 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Config } from "./config.ts";
 import { type Decoding, settingsText } from "./core/decoding.ts";
+import type { Trigger } from "./core/deliveries.ts";
 import type { ObjectTags } from "./core/devices.ts";
 import { UploaderError } from "./core/errors.ts";
-import type { Trigger } from "./core/deliveries.ts";
 import type { Emit } from "./core/events.ts";
 import type { Bandwidth, Destination, SelectionRules, SourceTree, UnfinishedUploads } from "./core/ports.ts";
 import type { Store, WorkerIdentity } from "./core/store.ts";
@@ -190,10 +190,11 @@ export async function openDestination(
   }
   const { openS3Destination } = await import("./adapters/s3/destination.ts");
   const { usualDeadlines } = await import("./adapters/s3/options.ts");
+  const { connectTimeoutSeconds, idleTimeoutSeconds, forcePathStyle, ...s3 } = config.s3;
   return openS3Destination({
     bucket: destination.bucket,
-    ...config.s3,
-    forcePathStyle: config.s3.forcePathStyle ?? undefined,
+    ...s3,
+    forcePathStyle: forcePathStyle ?? undefined,
     checksum: config.checksum,
     onNotice,
     onThrottle: (cause) => concurrency?.throttled(cause),
@@ -202,7 +203,7 @@ export async function openDestination(
     ...(bandwidth && { bandwidth }),
     now: Date.now,
     random: Math.random,
-    deadlines: usualDeadlines,
+    deadlines: { ...usualDeadlines, connectMs: connectTimeoutSeconds * 1000, idleMs: idleTimeoutSeconds * 1000 },
     env: process.env,
   });
 }
@@ -217,12 +218,13 @@ export async function openSource(config: Config, root: string): Promise<SourceTr
   });
 }
 
-/** Our own state, configuration and logs are never sent. */
+/** Our own state, configuration and logs, and the users file with its passwords, are never sent. */
 export async function ownPaths(config: Config): Promise<string[]> {
   const { stateDirectoryOf } = await import("./database-address.ts");
   const { putAside } = await import("./adapters/log-file.ts");
   const logs = config.logFile === null ? [] : [config.logFile, ...putAside(config.logFile, config.logKeep)];
-  return [stateDirectoryOf(config), ...(config.configPath ? [config.configPath] : []), ...logs];
+  const own = [config.configPath, config.usersFile].filter((path) => path !== null);
+  return [stateDirectoryOf(config), ...own, ...logs];
 }
 
 /** For `upload --decode`: threads and a folder come to be with the first recording, and most runs meet none. */

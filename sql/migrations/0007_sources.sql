@@ -26,7 +26,6 @@ create table :"schema".sources (
   name                 text not null,
   source               text not null,
   destination          text not null,        -- as written
-  session_id           bigint references :"schema".sync_sessions on delete set null, -- of the last pass that had one
   host                 text not null,        -- who made the last pass
   pid                  integer not null,
   interval_seconds     double precision,     -- between two passes of a daemon; null: single passes
@@ -55,7 +54,7 @@ create table :"schema".source_arrivals (
 -- allowed_seconds: what the configuration expects; else a quarter more than the second longest silence of the last 30
 -- days (nights and weekends are learned, a single outage is not), at least thrice the usual, from ten arrivals on.
 create view :"schema".source_states as
-select s.id, p.name as project, s.name, s.source, s.destination, s.session_id, s.interval_seconds, s.passes,
+select s.id, p.name as project, s.name, s.source, s.destination, own.id as session_id, s.interval_seconds, s.passes,
   s.passes_failed, s.files_seen, s.last_pass_at, s.last_pass_ms, s.last_success_at,
   w.last_upload_at, s.error_code, s.failing_since, s.created_at, s.expect_every_seconds, learned.usual_seconds,
   coalesce(s.expect_every_seconds, learned.allowed_seconds) as allowed_seconds,
@@ -69,7 +68,12 @@ select s.id, p.name as project, s.name, s.source, s.destination, s.session_id, s
   coalesce(w.files_failed, 0) as files_failed, s.host, s.pid
 from :"schema".sources s
 join :"schema".projects p on p.id = s.project_id
-left join :"schema".sync_sessions own on own.id = s.session_id
+left join lateral (
+  -- the newest, which the last pass may not have known yet
+  select t.id, t.destination_id, t.prefix from :"schema".sync_sessions t
+  where t.project_id = s.project_id and t.source = s.source and t.destination = s.destination
+  order by t.id desc limit 1
+) own on true
 left join lateral (
   -- all sessions of this work
   select max(t.last_uploaded_at) as last_upload_at,
@@ -84,11 +88,16 @@ left join lateral (
     select count(*) as leases from :"schema".workers h
     where h.session_id = t.id and h.ended_at is null and h.lease_until > now()
   ) l
-  where t.project_id = own.project_id and t.destination_id = own.destination_id and t.source = own.source
+  where t.project_id = s.project_id and t.destination_id = own.destination_id and t.source = s.source
     and t.prefix = own.prefix
 ) w on true
-left join :"schema".sync_leases holder on holder.destination_id = own.destination_id and holder.prefix = own.prefix
-  and holder.source = own.source and holder.lease_until > now()
+left join lateral (
+  select l.host, l.pid from :"schema".sync_leases l
+  where l.source = s.source and l.lease_until > now()
+    and (l.destination_id = own.destination_id and l.prefix = own.prefix
+      or own.id is null and l.host = s.host and l.pid = s.pid)
+  limit 1
+) holder on true
 cross join lateral (
   select extract(epoch from now() - coalesce(w.last_upload_at, s.created_at))::double precision as silent_seconds,
     extract(epoch from now() - coalesce(s.last_success_at, s.created_at))::double precision as success_age_seconds,

@@ -178,9 +178,9 @@ from (
   where p.name = $1 and d.status = 'due'
 ) open;
 
--- deliveries_read(delivery_id, after_number, max)
+-- deliveries_read(delivery_id, after_number)
 select number, text from :"schema".delivery_pieces
-where delivery_id = $1 and number > $2 order by number limit $3;
+where delivery_id = $1 and number > $2 order by number limit 1;
 
 -- deliveries_record(delivery_id, attempt, verdict, http_status, error_code, error_message, answer, job_id, delay_ms, asked_ms, duration_ms)
 -- A later attempt's word stands over an earlier one's, except that what was delivered was delivered. An endpoint that

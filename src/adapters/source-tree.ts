@@ -49,14 +49,14 @@ export function openSourceTree(options: SourceTreeOptions): SourceTree {
 
   async function* scan(signal: AbortSignal): AsyncGenerator<ScanBatch> {
     const { dev } = rootStats(root);
-    const entries = await listDirectory(root).catch((cause) => refuseRoot(root, cause));
+    const entries = await listDirectory(root, pace).catch((cause) => refuseRoot(root, cause));
     const stack: Frame[] = [{ disk: root, path: "", key: "", note: null, entries, next: 0 }];
     let batch = emptyBatch();
     for (let frame = stack.at(-1); frame !== undefined; frame = stack.at(-1)) {
       signal.throwIfAborted();
       const oddBefore = batch.oddities.length;
       await takeRun(frame, batch, selection, pace);
-      const below = await enterNext(frame, batch, selection);
+      const below = await enterNext(frame, batch, selection, pace);
       if (below !== null) stack.push(below);
       else if (frame.next === frame.entries.length) stack.pop();
       // A name may vanish, but when the root is gone with it a card was pulled out: that is no complete scan.
@@ -129,7 +129,7 @@ export const noteBelow = (frame: Frame, entry: Entry) =>
   frame.note === "kept_own_form" ? frame.note : (entry.note ?? frame.note);
 
 /** Opens the next entry if it is a directory worth entering; `null` when it is not, or could not be read. */
-async function enterNext(frame: Frame, batch: ScanBatch, selection: Selection): Promise<Frame | null> {
+async function enterNext(frame: Frame, batch: ScanBatch, selection: Selection, pace: Pace): Promise<Frame | null> {
   const entry = frame.entries[frame.next];
   if (entry?.kind !== "directory") return null;
   frame.next += 1;
@@ -138,7 +138,7 @@ async function enterNext(frame: Frame, batch: ScanBatch, selection: Selection): 
   const disk = childPath(frame.disk, entry.disk);
   const key = frame.key === null || entry.key === null ? null : `${frame.key}${entry.key}/`;
   try {
-    return { disk, path, key, note: noteBelow(frame, entry), entries: await listDirectory(disk), next: 0 };
+    return { disk, path, key, note: noteBelow(frame, entry), entries: await listDirectory(disk, pace), next: 0 };
   } catch (error) {
     const errno = errnoOf(error);
     if (errno === null) throw error;

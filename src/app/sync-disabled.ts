@@ -5,7 +5,7 @@ import { tryUpload } from "./upload.ts";
 
 /** Exit 4 while something waits to be sent, for 0 means that everything is confirmed. */
 export async function reportOnly(
-  { emit, emitFor, stopping, dropping, watch, config }: SyncOptions,
+  { emit, emitFor, onBeat, stopping, dropping, watch, config }: SyncOptions,
   sources: readonly { name: string; config: Config }[],
 ): Promise<number> {
   const { setTimeout: sleep } = await import("node:timers/promises");
@@ -16,10 +16,12 @@ export async function reportOnly(
     level: "info",
     message: "CLOUD_UPLOAD_ENABLED is false: files are looked at, nothing is sent",
   });
+  if (watch) emit({ type: "ready", sources: sources.length });
   for (;;) {
     let waiting = 0;
     for (const { name, config: own } of sources) {
       if (stopping.aborted) return 0;
+      onBeat?.(name);
       const tell = emitFor?.(name) ?? emit;
       const found = await tryUpload({ config: own, emit: tell, stopping, dropping });
       waiting += found.toSend + found.changed;

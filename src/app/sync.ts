@@ -15,10 +15,9 @@ import { type Config, configForSource, destinationText, redactConfig } from "../
 import { asUploaderError, type ErrorCode, UploaderError } from "../core/errors.ts";
 import type { Emit, SummaryEvent } from "../core/events.ts";
 import { exitCodeOfAll } from "../core/exit-codes.ts";
-import { type Layout, mirrorLayout } from "../core/layout.ts";
 import type { Bandwidth } from "../core/ports.ts";
-import type { Store } from "../core/store.ts";
 import type { SourceInput, SyncContext } from "../operations/sync/context.ts";
+import { openLayout } from "./layout.ts";
 import { openTrigger } from "./trigger.ts";
 
 export interface SyncOptions {
@@ -35,8 +34,8 @@ export interface SyncOptions {
   stopSignal(): "SIGINT" | "SIGTERM" | null;
   /** A watch finishes what it has in hand and ends with `reload`. */
   reloading?: AbortSignal;
-  /** The work loop is alive. */
-  onBeat?(): void;
+  /** The loop of this source is alive; null: what all of them wait for. */
+  onBeat?(name: string | null): void;
   onState?(state: OpenedState): void;
   onBandwidth?(bandwidth: Bandwidth): void;
 }
@@ -91,7 +90,7 @@ interface Shared {
   state: OpenedState;
   bandwidth: Bandwidth;
   stopping: AbortSignal;
-  onBeat(): void;
+  onBeat(name: string | null): void;
   /** Source and destination, of those that are looked after. */
   taken: Set<string>;
 }
@@ -181,7 +180,7 @@ const tryEveryMs = 5_000;
 interface Waiting {
   emit: Emit;
   stopping: AbortSignal;
-  onBeat(): void;
+  onBeat(name: string | null): void;
   name: string | null;
   onAway?(): void;
 }
@@ -202,7 +201,7 @@ async function openWhenThere<T>(watch: boolean, waiting: Waiting, open: () => Pr
       if (code !== told) emit({ type: "notice", sessionId: null, level: "info", message: text });
       told = code;
       waiting.onAway?.();
-      waiting.onBeat();
+      waiting.onBeat(name);
       await sleep(tryEveryMs, undefined, { signal: stopping }).catch(() => undefined);
     }
   }
@@ -263,9 +262,9 @@ async function openSource(
     policy: { ...base.policy, onGone: "skip" },
     source: tree,
     looking: watch ? state.hasty : state.store,
-    layout: await openLayoutOf(config, state.store, tree.root),
+    layout: await openLayout(config, watch ? state.hasty : state.store, tree.root),
     completeness: openCompleteness(),
-    onBeat,
+    onBeat: () => onBeat(name),
   };
   if (watch) {
     const { openWatcher } = await import("../adapters/watcher.ts");
@@ -306,11 +305,6 @@ async function checked(
     if (!watch || !mayComeBack.has(code)) throw error;
     return [`${message}; files are queued until it is back`];
   }
-}
-
-async function openLayoutOf(config: Config, _store: Store, _root: string): Promise<Layout> {
-  if (config.layout === "mirror") return mirrorLayout;
-  throw new UploaderError("config_invalid", `sync cannot make keys by the layout ${config.layout} yet`);
 }
 
 const summaryOf = (sent: { files: number; bytes: number }, durationMs: number, exitCode: number): SummaryEvent => ({

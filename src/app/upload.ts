@@ -11,6 +11,7 @@ import {
   peekState,
   requireDestination,
   requireSource,
+  surroundings,
   type World,
 } from "../app.ts";
 import { type Config, destinationText, redactConfig } from "../config.ts";
@@ -18,6 +19,7 @@ import type { SummaryEvent } from "../core/events.ts";
 import type { Bandwidth } from "../core/ports.ts";
 import type { SessionRow, Store } from "../core/store.ts";
 import type { DryRun } from "../operations/upload.ts";
+import { openLayout } from "./layout.ts";
 import { openTrigger } from "./trigger.ts";
 
 export interface UploadOptions {
@@ -90,6 +92,7 @@ export async function runUpload(start: World, options: UploadOptions): Promise<S
       skipTrigger: options.skipTrigger === true,
       join,
       rounds: options.skipRetry ? null : { rounds: 3, delayMs: 5_000, includePermanent: false },
+      layout: await openLayout(config, state.store, source.root),
       stopSignal: options.stopSignal,
     });
   } finally {
@@ -107,8 +110,12 @@ export async function tryUpload(world: World): Promise<DryRun> {
     const { dryRun } = await import("../operations/upload.ts");
     const destinationId = (await state?.store.destinationId(destination.identity)) ?? null;
     return await dryRun(
-      { source, destination, stopping: world.stopping, store: state?.store ?? null },
-      { destinationId, prefix },
+      { ...surroundings(world), source, destination, store: state?.store ?? null },
+      {
+        destinationId,
+        prefix,
+        layout: await openLayout(world.config, state?.store ?? null, source.root, { readOnly: true }),
+      },
     );
   } finally {
     for (const close of closing.reverse()) await close();

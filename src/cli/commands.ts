@@ -6,6 +6,7 @@ import { defineDoctor } from "./commands/doctor.ts";
 import { defineExplain } from "./commands/explain.ts";
 import { defineGc } from "./commands/gc.ts";
 import { defineHelp } from "./commands/help.ts";
+import { defineImportLog } from "./commands/import-log.ts";
 import { defineInit } from "./commands/init.ts";
 import { defineMapDevice } from "./commands/map-device.ts";
 import { defineRetry } from "./commands/retry.ts";
@@ -31,6 +32,7 @@ export const commands: readonly ((program: Command) => void)[] = [
   defineDoctor,
   defineConfigCommands,
   defineService,
+  defineImportLog,
   defineGc,
   defineCompletion,
   defineHelp,

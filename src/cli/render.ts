@@ -80,6 +80,7 @@ function textRenderer(options: RenderOptions, block: Block | null): Renderer {
   const pace = createPace();
   let lastLineMs = now();
   let failures = 0;
+  let isWatching = false;
   let latest: ProgressEvent | null = null;
 
   /** What stands in a message may be a file's name: nothing in it reaches the terminal but what can be read. */
@@ -132,9 +133,12 @@ function textRenderer(options: RenderOptions, block: Block | null): Renderer {
       }
     },
     ready({ sources }) {
+      isWatching = true;
       if (!quiet) say(`watching ${sources === 1 ? "1 source" : `${sources} sources`}`);
     },
     pass(event) {
+      // A single pass has a summary.
+      if (!isWatching) return;
       const { filesSeen, filesNotReady, filesThisRun, bytesThisRun, errorCode } = event;
       if (errorCode === null && filesThisRun === 0 ? verbose > 1 : !quiet && filesThisRun > 0) {
         const waiting = filesNotReady === 0 ? "" : `, ${count(filesNotReady)} not ready yet`;
@@ -152,7 +156,8 @@ function textRenderer(options: RenderOptions, block: Block | null): Renderer {
       say(`going on after ${duration(event.pausedMs)}`);
     },
     notice(event) {
-      if (event.level === "info" ? !quiet : verbose > 0) say(event.message);
+      if (event.level === "warn") say(event.message, "warn");
+      else if (event.level === "info" ? !quiet : verbose > 0) say(event.message);
     },
     error(event) {
       say(`error: ${event.message}`, "error");

@@ -112,6 +112,12 @@ export function configSchema() {
           .nullable()
           .default(null)
           .describe("AWS account that must own the bucket"),
+        connectTimeoutSeconds: duration("seconds", 0.1, 600)
+          .default(10)
+          .describe("How long a connection to the store may take to be made"),
+        idleTimeoutSeconds: duration("seconds", 0.1, 3_600)
+          .default(30)
+          .describe("A request of which no byte has moved for so long is made again"),
       })
       .prefault({}),
     decode: z

@@ -74,7 +74,8 @@ function entriesOf(text: string): { line: number; value: unknown }[] {
     return line;
   });
   const whole = parse(log);
-  if (Array.isArray(whole)) return whole.map((value, at) => ({ line: lines.length === whole.length ? lines[at]! : 1, value }));
+  if (Array.isArray(whole))
+    return whole.map((value, at) => ({ line: lines.length === whole.length ? lines[at]! : 1, value }));
   if (starts.length === 0) return log.trim() === "" ? [] : [{ line: 1, value: whole }];
   const entries = starts.map((start, at) => ({
     line: lines[at]!,
@@ -120,7 +121,8 @@ function factsOf(value: unknown, question: LogQuestion): Facts | string {
   const status = textOf(result.status);
   if (status !== null && status !== "success") return `its status is ${JSON.stringify(status)}`;
   const bucket = textOf(result.bucket);
-  if (question.bucket !== null && bucket !== null && bucket !== question.bucket) return `it went to another bucket, ${bucket}`;
+  if (question.bucket !== null && bucket !== null && bucket !== question.bucket)
+    return `it went to another bucket, ${bucket}`;
   const at = textOf(entry.uploaded_at);
   if (at === null) return "it does not say when (uploaded_at)";
   const sentAtMs = question.zone.instantOf(at);

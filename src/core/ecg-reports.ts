@@ -14,8 +14,7 @@ const parts: readonly { part: Part; pattern: RegExp; type: ObjectType }[] = [
   { part: "data", pattern: /^ecg_data_/is, type: "ecg_12lead_data" },
 ];
 
-const partOf = (name: string): (typeof parts)[number] | null =>
-  parts.find(({ pattern }) => pattern.test(name)) ?? null;
+const partOf = (name: string): (typeof parts)[number] | null => parts.find(({ pattern }) => pattern.test(name)) ?? null;
 
 export const ecgTypeOf = (name: string): ObjectType => partOf(name)?.type ?? "recording";
 
@@ -66,6 +65,14 @@ interface Item {
   entry: KnownKey | null;
 }
 
+type Fate =
+  | { fate: "package"; folder: string }
+  | { fate: "simple" }
+  /** All is there, and some of it is still written. */
+  | { fate: "settling" }
+  /** `rest`: the report need not wait, as no patient details are there. */
+  | { fate: "waiting"; untilMs: number; parts: "all" | "rest" };
+
 const isDecided = ({ entry }: Item): boolean => entry !== null && entry.kind !== "left_out";
 
 export function planReports(files: readonly LayoutFile[], question: ReportsQuestion): ReportsPlan {
@@ -82,8 +89,10 @@ export function planReports(files: readonly LayoutFile[], question: ReportsQuest
   const place = (item: Item, key: string, kind: "simple" | "package") => plan.placed.push(decide(item, key, kind));
   const hold = (item: Item, key: string, reason: string, untilMs: number | null = null) =>
     plan.waiting.push({ ...item.file, key, reason, untilMs });
-  const leave = (item: Item, key: string, reason: string): void => {
-    if (item.entry === null) plan.leftOut.push({ ...decide(item, key, "left_out"), reason });
+  const leaveSettled = (item: Item, key: string, reason: string): void => {
+    if (item.entry !== null) return;
+    if (isSettled(item.file)) plan.leftOut.push({ ...decide(item, key, "left_out"), reason });
+    else hold(item, key, "settling");
   };
   const placeSettled = (item: Item, key: string, kind: "simple" | "package"): void => {
     if (isSettled(item.file)) place(item, key, kind);
@@ -98,45 +107,41 @@ export function planReports(files: readonly LayoutFile[], question: ReportsQuest
   };
   const folders = packageFolders(question);
 
+  /** What becomes of the files of one stamp that have no key yet. */
+  const fateOf = (stamp: string, items: readonly Item[]): Fate => {
+    const of = (part: Part) => items.filter((item) => item.part === part);
+    const isRested = ({ file }: Item): boolean => isSettled(file);
+    const reports = of("report");
+    const sent = reports.filter(isDecided);
+    const inPackage = sent.find(({ entry }) => entry!.kind === "package");
+    if (inPackage) return { fate: "package", folder: folderOf(inPackage.entry!.key, inPackage) };
+    // The report has gone by itself, or goes now: the rest comes too late.
+    if (sent.length > 0) return { fate: "simple" };
+    const [hasDetails, hasData] = [of("details").length > 0, of("data").length > 0];
+    if (!hasDetails && (!hasData || (reports.length > 0 && reports.every(isRested)))) return { fate: "simple" };
+    if (hasDetails && hasData && reports.length > 0) {
+      return items.every(isRested) ? { fate: "package", folder: folders.next(stamp) } : { fate: "settling" };
+    }
+    const subject = reports.length > 0 ? stamp : `${stamp} without report`;
+    const sinceMs = question.waits.get(subject);
+    const untilMs = Math.min(sinceMs ?? nowMs, nowMs) + packageWaitMs;
+    if (untilMs <= nowMs) return { fate: "simple" };
+    if (sinceMs === undefined) plan.newWaits.push(subject);
+    return { fate: "waiting", untilMs, parts: hasDetails ? "all" : "rest" };
+  };
+
   const planGroup = (stamp: string, items: readonly Item[]): void => {
     const open = items.filter((item) => !isDecided(item));
     if (open.length === 0) return;
-    const reports = items.filter(({ part }) => part === "report");
-    const sent = reports.filter(isDecided);
-    const inPackage = sent.find(({ entry }) => entry!.kind === "package");
-    if (inPackage) {
-      const folder = folderOf(inPackage.entry!.key, inPackage);
-      for (const item of open) placeSettled(item, within(folder, item), "package");
-      return;
-    }
-    const has = (part: Part): boolean => items.some((item) => item.part === part);
-    const isRest = ({ part }: Item): boolean => part === "details" || part === "data";
-    const asSimple = (): void => {
-      for (const item of open) {
-        if (!isRest(item)) placeSettled(item, simpleKey(item), "simple");
-        else if (isSettled(item.file)) leave(item, simpleKey(item), "package_incomplete");
-        else hold(item, simpleKey(item), "settling");
-      }
-    };
-    const mayBePackage = has("details");
-    const reportGoes = sent.length > 0 || (!mayBePackage && reports.length > 0 && reports.every(({ file }) => isSettled(file)));
-    // The report has gone by itself, or goes now: then there is nothing to wait for.
-    if (reportGoes || !(mayBePackage || has("data"))) return asSimple();
-    const isWhole = has("report") && has("details") && has("data");
-    if (isWhole && open.every(({ file }) => isSettled(file))) {
-      const folder = folders.next(stamp);
-      for (const item of open) place(item, within(folder, item), "package");
-      return;
-    }
-    const subject = has("report") ? stamp : `${stamp} without report`;
-    const sinceMs = question.waits.get(subject) ?? nowMs;
-    const untilMs = Math.min(sinceMs, nowMs) + packageWaitMs;
-    if (!isWhole && untilMs <= nowMs) return asSimple();
-    if (!isWhole && !question.waits.has(subject)) plan.newWaits.push(subject);
+    const fate = fateOf(stamp, items);
     for (const item of open) {
-      if (!mayBePackage && !isRest(item)) placeSettled(item, simpleKey(item), "simple");
-      else if (isWhole || !isSettled(item.file)) hold(item, simpleKey(item), "settling");
-      else hold(item, simpleKey(item), "package_incomplete", untilMs);
+      const isRest = item.part === "details" || item.part === "data";
+      const waits = fate.fate === "settling" || (fate.fate === "waiting" && (isRest || fate.parts === "all"));
+      if (fate.fate === "package") placeSettled(item, within(fate.folder, item), "package");
+      else if (waits && (fate.fate === "settling" || !isSettled(item.file))) hold(item, simpleKey(item), "settling");
+      else if (waits) hold(item, simpleKey(item), "package_incomplete", fate.untilMs);
+      else if (isRest) leaveSettled(item, simpleKey(item), "package_incomplete");
+      else placeSettled(item, simpleKey(item), "simple");
     }
   };
 
@@ -147,14 +152,13 @@ export function planReports(files: readonly LayoutFile[], question: ReportsQuest
       if (group) group.push(item);
       else groups.set(item.stamp, [item]);
     }
-    if (isDecided(item)) {
-      const { key, kind } = item.entry!;
-      placeSettled(item, key, kind === "package" ? "package" : "simple");
-    } else if (item.part === null) leave(item, simpleKey(item), "not_in_layout");
+    // Settled or not: whether it has changed at all is not known here.
+    if (isDecided(item)) place(item, item.entry!.key, item.entry!.kind === "package" ? "package" : "simple");
+    else if (item.part === null) leaveSettled(item, simpleKey(item), "not_in_layout");
     else if (item.stamp !== null) continue;
     // Without a stamp nothing says what it belongs to.
     else if (item.part === "report" || item.part === "twin") placeSettled(item, simpleKey(item), "simple");
-    else leave(item, simpleKey(item), "package_incomplete");
+    else leaveSettled(item, simpleKey(item), "package_incomplete");
   }
   for (const [stamp, items] of groups) planGroup(stamp, items);
   return plan;

@@ -43,7 +43,8 @@ export function readUsers(text: string): { signups: Signup[]; problems: string[]
   const signups: Signup[] = [];
   const problems: string[] = [];
   for (const [at, [username, user]] of Object.entries(users).entries()) {
-    if (!isRecord(user) || username.trim() === "") problems.push(`user ${at + 1} of the users file is no user: left out`);
+    if (!isRecord(user) || username.trim() === "")
+      problems.push(`user ${at + 1} of the users file is no user: left out`);
     else signups.push(signupOf(username, user));
   }
   return { signups, problems };

@@ -15,7 +15,11 @@ function isRealStamp(stamp: string): boolean {
 
 type Numbers = [number, number, number, number, number, number];
 
-const stampOfUtc = (ms: number): string => new Date(ms).toISOString().replace(/-|:|\..*/g, "").replace("T", "_");
+const stampOfUtc = (ms: number): string =>
+  new Date(ms)
+    .toISOString()
+    .replace(/-|:|\..*/g, "")
+    .replace("T", "_");
 
 /** `YYYY/MM/DD` of a stamp. */
 export const dateFolder = (stamp: string): string => `${stamp.slice(0, 4)}/${stamp.slice(4, 6)}/${stamp.slice(6, 8)}`;

@@ -80,6 +80,8 @@ export interface EcgMemory {
   wait(place: EcgPlace, subjects: readonly string[], nowMs: number): Promise<void>;
   /** Remembers states that are new as first seen now. */
   users(place: EcgPlace, states: readonly UserState[], nowMs: number): Promise<Map<string, KnownUser>>;
+  /** The same, and remembers nothing: states that are not known are not in the answer. */
+  knownUsers(place: EcgPlace, states: readonly UserState[]): Promise<Map<string, KnownUser>>;
   /** In one transaction. */
   importLog(
     destination: { kind: "s3" | "folder"; identity: string; prefix: string },

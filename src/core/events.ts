@@ -99,7 +99,7 @@ export type Event =
   | PassEvent
   /** `sync --watch`: the database is migrated and the first scan of every source is queued. */
   | { type: "ready"; sources: number }
-  | { type: "notice"; sessionId: number | null; level: "info" | "detail"; message: string }
+  | { type: "notice"; sessionId: number | null; level: "info" | "warn" | "detail"; message: string }
   | { type: "error"; sessionId: number | null; code: ErrorCode; exitCode: number; message: string; hint: string | null }
   | SummaryEvent;
 

@@ -16,14 +16,27 @@ const keyRules: readonly { problem: string; breaks(key: string): boolean }[] = [
   { problem: "the key has an empty segment", breaks: (key) => /^\/|\/\/|\/$/.test(key) },
 ];
 
+/** What may break a rule, in one look: half of what a scan of 300,000 names spent on keys went into the rules. */
+const suspicious = /^$|[\0\ud800-\udfff]|\/\/|^\/|\/$|(?:^|\/)\.\.?(?:\/|$)/;
+
 /** Why a full key (prefix included) cannot be stored, or `null`. Blanks, newlines, quotes, emoji, `%` and `+` are fine. */
 export function keyProblem(key: string): string | null {
+  if (key.length <= maxKeyBytes / 3 && !suspicious.test(key)) return null;
   return keyRules.find((rule) => rule.breaks(key))?.problem ?? null;
 }
 
 /** `prefix/key` with exactly one slash between segments of the prefix, whatever the user typed around them. */
 export function joinKey(prefix: string, key: string): string {
-  return [...prefix.split("/").filter((segment) => segment !== ""), key].join("/");
+  return keyStart(prefix) + key;
+}
+
+/** What all keys below this prefix begin with: `a/b/`, or nothing. */
+export function keyStart(prefix: string): string {
+  return prefix
+    .split("/")
+    .filter((segment) => segment !== "")
+    .map((segment) => `${segment}/`)
+    .join("");
 }
 
 /**

@@ -9,8 +9,6 @@ export interface PassRecord {
   source: string;
   /** As written. */
   destination: string;
-  /** null: the pass failed before it had one. */
-  sessionId: number | null;
   host: string;
   pid: number;
   /** Between two passes of a daemon; null: single passes. */

@@ -3,7 +3,8 @@
 import { join } from "node:path";
 import { mayBeRecording } from "../core/decoding.ts";
 import type { ErrorCode } from "../core/errors.ts";
-import { joinKey, keyProblem, refusalKey } from "../core/key.ts";
+import { compareKeys, joinKey, keyProblem, keyStart, refusalKey } from "../core/key.ts";
+import { type Layout, type LayoutFile, type LayoutPlan, mirrorLayout, type Placement } from "../core/layout.ts";
 import type { Oddity, OddKind, ScannedFile } from "../core/ports.ts";
 import type { Candidate, Refusal } from "../core/store.ts";
 import type { Context } from "./context.ts";
@@ -18,12 +19,16 @@ export interface ScanTotals {
   excluded: number;
   oddities: Map<OddKind, number>;
   normalised: number;
+  /** Kept back by the layout: for another run. */
+  waiting: number;
 }
 
 export interface RegisterInput {
   sessionId: number;
   destinationId: number;
   prefix: string;
+  /** Absent: keys are as the folders. */
+  layout?: Layout;
   /** After every batch: rows may be there to claim. */
   onBatch(totals: ScanTotals): void;
 }
@@ -38,32 +43,63 @@ export const emptyTotals = (): ScanTotals => ({
   excluded: 0,
   oddities: new Map(),
   normalised: 0,
+  waiting: 0,
 });
 
-/** Splits a batch into files with a possible key and files that can never be sent. */
+/** Splits a batch into files that a layout may place and files that can never be sent. */
 export function sortBatch(
   files: readonly ScannedFile[],
+  prefix: string,
+): { possible: LayoutFile[]; refused: Refusal[] } {
+  const possible: LayoutFile[] = [];
+  const refused: Refusal[] = [];
+  for (const { path, key, problem, sizeBytes, mtimeNs } of files) {
+    if (key !== null && problem === null) possible.push({ path, key, sizeBytes, mtimeNs });
+    else refused.push(impossible({ path, key: joinKey(prefix, key ?? path), sizeBytes, mtimeNs }, problem ?? "no key"));
+  }
+  return { possible, refused };
+}
+
+const impossible = (file: Candidate, message: string): Refusal => ({
+  ...file,
+  key: refusalKey(file.key),
+  code: "key_impossible",
+  message,
+  permanent: true,
+});
+
+/** Placements with their whole keys, and those whose key no store takes. */
+export function candidatesOf(
+  placements: readonly Placement[],
   prefix: string,
 ): { possible: Candidate[]; refused: Refusal[] } {
   const possible: Candidate[] = [];
   const refused: Refusal[] = [];
-  for (const { path, key, problem, sizeBytes, mtimeNs } of files) {
-    const full = joinKey(prefix, key ?? path);
-    const reason = problem ?? keyProblem(full);
-    if (reason === null) possible.push({ path, key: full, sizeBytes, mtimeNs });
-    else
-      refused.push({
-        path,
-        key: refusalKey(full),
-        sizeBytes,
-        mtimeNs,
-        code: "key_impossible",
-        message: reason,
-        permanent: true,
-      });
+  const start = keyStart(prefix);
+  for (const { path, key, sizeBytes, mtimeNs, type, priority, body } of placements) {
+    const candidate: Candidate = { path, key: start + key, sizeBytes, mtimeNs, type, priority, body };
+    const problem = keyProblem(candidate.key);
+    if (problem === null) possible.push(candidate);
+    else refused.push(impossible(candidate, problem));
   }
   return { possible, refused };
 }
+
+/** `upload` takes every file as it is. */
+export const asItIs = (nowMs: number, destinationId: number, prefix: string) => ({
+  destinationId,
+  prefix,
+  nowMs,
+  isSettled: () => true,
+});
+
+/** What one plan places, a batch at a time, in the order of priority and then of keys. */
+export function* inBatches(placements: readonly Placement[]): Generator<Placement[]> {
+  const sorted = [...placements].sort((a, b) => a.priority - b.priority || compareKeys(a.key, b.key));
+  for (let at = 0; at < sorted.length; at += batchSize) yield sorted.slice(at, at + batchSize);
+}
+
+const batchSize = 2_000;
 
 /** A scan that was told to stop ends early; that is no error. */
 export async function* untilAborted<T>(items: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T> {
@@ -144,27 +180,12 @@ export async function registerTree(cx: Context, input: RegisterInput, signal: Ab
       });
     }
   };
-  for await (const batch of readAhead(untilAborted(cx.source.scan(signal), signal))) {
-    totals.excluded += batch.excludedFiles;
-    for (const oddity of batch.oddities) {
-      totals.oddities.set(oddity.kind, (totals.oddities.get(oddity.kind) ?? 0) + 1);
-      cx.emit({
-        type: "notice",
-        sessionId,
-        level: "detail",
-        message: `${oddity.kind.replace("_", " ")}: ${oddity.path}`,
-      });
-    }
-    for (const file of batch.files) {
-      if (file.note === null) continue;
-      totals.normalised++;
-      const what =
-        file.note === "normalised" ? "its key is in NFC" : "a sibling has the NFC form: its key keeps its own";
-      cx.emit({ type: "notice", sessionId, level: "detail", message: `${file.path}: ${what}` });
-    }
-
-    const { possible, refused } = sortBatch(batch.files, prefix);
-    refused.push(...batch.oddities.filter((oddity) => oddity.kind.startsWith("unreadable")).map(unreadable(prefix)));
+  const layout = input.layout ?? mirrorLayout;
+  const whole: LayoutFile[] = [];
+  const ask = (files: readonly LayoutFile[]): Promise<LayoutPlan> =>
+    layout.plan(files, asItIs(cx.wallClock(), destinationId, prefix));
+  const take = async (placements: readonly Placement[]): Promise<void> => {
+    const { possible, refused } = candidatesOf(placements, prefix);
     await refuse(refused);
     const verdicts = await cx.store.judge(sessionId, destinationId, possible);
     const wanting = await undecoded(cx, input, possible);
@@ -198,12 +219,51 @@ export async function registerTree(cx: Context, input: RegisterInput, signal: Ab
     totals.renewed += await cx.store.renew(sessionId, destinationId, verdicts.renewed);
     totals.safeFiles += verdicts.safeFiles - wanting.length;
     totals.safeBytes += verdicts.safeBytes - wanting.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+    await cx.store.scanned(sessionId, totals.safeFiles, totals.safeBytes, false);
+    input.onBatch(totals);
+  };
+  for await (const batch of readAhead(untilAborted(cx.source.scan(signal), signal))) {
+    totals.excluded += batch.excludedFiles;
+    for (const oddity of batch.oddities) {
+      totals.oddities.set(oddity.kind, (totals.oddities.get(oddity.kind) ?? 0) + 1);
+      cx.emit({
+        type: "notice",
+        sessionId,
+        level: "detail",
+        message: `${oddity.kind.replace("_", " ")}: ${oddity.path}`,
+      });
+    }
+    for (const file of batch.files) {
+      if (file.note === null) continue;
+      totals.normalised++;
+      const what =
+        file.note === "normalised" ? "its key is in NFC" : "a sibling has the NFC form: its key keeps its own";
+      cx.emit({ type: "notice", sessionId, level: "detail", message: `${file.path}: ${what}` });
+    }
+
+    const { possible, refused } = sortBatch(batch.files, prefix);
+    refused.push(...batch.oddities.filter((oddity) => oddity.kind.startsWith("unreadable")).map(unreadable(prefix)));
+    await refuse(refused);
     for (const file of batch.files) {
       totals.files++;
       totals.bytes += file.sizeBytes;
     }
-    await cx.store.scanned(sessionId, totals.safeFiles, totals.safeBytes, false);
-    input.onBatch(totals);
+    if (layout.takes === "folder") whole.push(...possible);
+    else await take((await ask(possible)).placements);
+  }
+  if (layout.takes === "folder" && !signal.aborted) {
+    const { placements, waiting, leftOut, notices } = await ask(whole);
+    for (const message of notices) cx.emit({ type: "notice", sessionId, level: "info", message });
+    for (const { path, reason } of waiting) {
+      cx.emit({ type: "notice", sessionId, level: "detail", message: `${path}: not ready (${reason})` });
+    }
+    totals.waiting = waiting.length;
+    await cx.store.leftOut(
+      sessionId,
+      destinationId,
+      leftOut.map((file) => ({ ...file, key: joinKey(prefix, file.key) })),
+    );
+    for (const batch of inBatches(placements)) await take(batch);
   }
   if (!signal.aborted) await cx.store.scanned(sessionId, totals.safeFiles, totals.safeBytes, true);
   return totals;

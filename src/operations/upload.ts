@@ -1,9 +1,10 @@
 import type { SummaryEvent } from "../core/events.ts";
+import { type Layout, type LayoutFile, mirrorLayout, type Placement } from "../core/layout.ts";
 import type { OddKind } from "../core/ports.ts";
 import type { Work } from "../core/store.ts";
 import type { Context } from "./context.ts";
 import { promiseDelivery } from "./deliveries.ts";
-import { registerTree, type ScanTotals, sortBatch, untilAborted } from "./register.ts";
+import { asItIs, candidatesOf, inBatches, registerTree, type ScanTotals, sortBatch, untilAborted } from "./register.ts";
 import { assertDestinationOf } from "./session-destination.ts";
 import { type Rounds, runSession } from "./session-run.ts";
 
@@ -17,6 +18,8 @@ export interface UploadInput {
   /** Work on a session that another process or machine registered. */
   join: number | null;
   rounds: Rounds | null;
+  /** Absent: keys are as the folders. */
+  layout?: Layout;
   stopSignal(): "SIGINT" | "SIGTERM" | null;
 }
 
@@ -51,18 +54,24 @@ export async function upload(cx: Context, input: UploadInput): Promise<SummaryEv
   if (opened.rescued > 0) notice(`${files(opened.rescued)} taken back from a process that died`);
   if (opened.superseded > 0) notice(`taken afresh: ${files(opened.superseded)} that failed before`);
 
+  let waiting = 0;
   return runSession(cx, {
     opened,
     maxLooks,
+    heldBack: () => waiting,
     register:
       input.join !== null
         ? ({ signal, wake }) => untilScanned(cx, sessionId, signal, wake)
         : async ({ signal, wake }) => {
             const totals = await registerTree(
               cx,
-              { sessionId, destinationId, prefix: work.destination.prefix, onBatch: wake },
+              {
+                ...{ sessionId, destinationId, prefix: work.destination.prefix, onBatch: wake },
+                ...(input.layout && { layout: input.layout }),
+              },
               signal,
             );
+            waiting = totals.waiting;
             for (const message of remarks(totals)) notice(message);
           },
     rounds: input.rounds,
@@ -96,11 +105,14 @@ const oddWords: Record<OddKind, (count: number) => string> = {
   unreadable_file: (count) => `${files(count)} that cannot be read`,
 };
 
-function remarks({ oddities, normalised }: ScanTotals): string[] {
+function remarks({ oddities, normalised, waiting }: ScanTotals): string[] {
   const odd = [...oddities].map(([kind, count]) => oddWords[kind](count));
   return [
     ...(odd.length > 0 ? [`${odd.join(", ")} (-v names them)`] : []),
     ...(normalised > 0 ? [`${normalised} names with decomposed accents: keys are in NFC (-v names them)`] : []),
+    ...(waiting > 0
+      ? [`${files(waiting)} of packages that are not complete yet: run it again later (-v names them)`]
+      : []),
   ];
 }
 
@@ -114,14 +126,19 @@ export interface DryRun {
   found: number;
   toSend: number;
   bytesToSend: number;
+  /** Of packages that are not complete yet. */
+  waiting: number;
+  /** By the layout, for good. */
+  leftOut: number;
   excluded: number;
 }
 
-/** What `upload` would do. Reads only; `sessionScope` is null when there is no database yet. */
+/** What `upload` would do. Reads only; `store` is null when there is no database yet. */
 export async function dryRun(
-  cx: Pick<Context, "source" | "destination" | "stopping"> & { store: Context["store"] | null },
-  input: { destinationId: number | null; prefix: string },
+  cx: Pick<Context, "source" | "destination" | "stopping" | "wallClock" | "emit"> & { store: Context["store"] | null },
+  input: { destinationId: number | null; prefix: string; layout?: Layout },
 ): Promise<DryRun> {
+  const { prefix, layout = mirrorLayout } = input;
   const result: DryRun = {
     files: 0,
     bytes: 0,
@@ -132,14 +149,16 @@ export async function dryRun(
     found: 0,
     toSend: 0,
     bytesToSend: 0,
+    waiting: 0,
+    leftOut: 0,
     excluded: 0,
   };
-  for await (const batch of untilAborted(cx.source.scan(cx.stopping), cx.stopping)) {
-    const { possible, refused } = sortBatch(batch.files, input.prefix);
-    result.excluded += batch.excludedFiles;
+  const whole: LayoutFile[] = [];
+  const ask = (files: readonly LayoutFile[]) =>
+    layout.plan(files, asItIs(cx.wallClock(), input.destinationId ?? 0, prefix));
+  const take = async (placements: readonly Placement[]): Promise<void> => {
+    const { possible, refused } = candidatesOf(placements, prefix);
     result.refused += refused.length;
-    result.files += batch.files.length;
-    for (const file of batch.files) result.bytes += file.sizeBytes;
     const verdicts =
       cx.store === null || input.destinationId === null
         ? { fresh: possible, known: [], renewed: [], safeFiles: 0, safeBytes: 0 }
@@ -158,6 +177,25 @@ export async function dryRun(
         result.bytesToSend += file.sizeBytes;
       }
     }
+  };
+  for await (const batch of untilAborted(cx.source.scan(cx.stopping), cx.stopping)) {
+    const { possible, refused } = sortBatch(batch.files, prefix);
+    result.excluded += batch.excludedFiles;
+    result.refused += refused.length;
+    result.files += batch.files.length;
+    for (const file of batch.files) result.bytes += file.sizeBytes;
+    if (layout.takes === "folder") whole.push(...possible);
+    else await take((await ask(possible)).placements);
   }
+  if (layout.takes === "batches" || cx.stopping.aborted) return result;
+  const plan = await ask(whole);
+  for (const message of plan.notices) cx.emit({ type: "notice", sessionId: null, level: "info", message });
+  result.waiting = plan.waiting.length;
+  result.leftOut = plan.leftOut.length;
+  for (const batch of inBatches(plan.placements)) await take(batch);
+  // What the layout does not place again: the older program sent it, by its log.
+  const placed = plan.placements.filter(({ body }) => body === null).length;
+  const named = placed + result.waiting + result.leftOut;
+  result.safeFiles += whole.length - named;
   return result;
 }

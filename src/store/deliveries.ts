@@ -15,9 +15,8 @@ import type { Database, Query, Row } from "./database.ts";
 import type { Run } from "./runner.ts";
 import { camel, unknownSession } from "./sessions.ts";
 
-/** 1,000 paths are some 60 KB: neither many statements nor much memory. */
-const pathsPerPiece = 1_000;
-const piecesPerRead = 4;
+/** Some 30 KB: neither many statements nor much memory (300,000 paths: 130 MB with 500, 149 MB with 4,000 at a time). */
+const pathsPerPiece = 500;
 
 const urlColumns = ({ url, shownUrl }: DeliveryPlan) => ({ url: shownUrl, urlHidden: shownUrl !== url });
 
@@ -168,16 +167,11 @@ export function outbox(database: Database, run: Run, isAlive: (worker: WorkerIde
     },
 
     async *body(deliveryId) {
-      let afterNumber = -1;
-      for (;;) {
-        const pieces = await run<{ number: number; text: string }>("deliveries_read", {
-          deliveryId,
-          afterNumber,
-          max: piecesPerRead,
-        });
-        for (const { text } of pieces) yield text;
-        if (pieces.length < piecesPerRead) return;
-        afterNumber = pieces.at(-1)!.number;
+      for (let afterNumber = -1; ; ) {
+        const [piece] = await run<{ number: number; text: string }>("deliveries_read", { deliveryId, afterNumber });
+        if (!piece) return;
+        yield piece.text;
+        afterNumber = piece.number;
       }
     },
 

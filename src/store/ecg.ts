@@ -20,8 +20,27 @@ interface KeyColumns {
   is_known: boolean;
 }
 
+interface UserColumns {
+  username: string;
+  fingerprint: string | null;
+  first_seen: Date;
+  is_sent: boolean;
+}
+
 export function ecgMemory(database: Database, run: Run): EcgMemory {
+  const knownUsers: EcgMemory["knownUsers"] = async (place, states) => {
+    const fingerprints = new Map(states.map(({ username, fingerprint }) => [username, fingerprint]));
+    const usernames = textArray([...fingerprints.keys()]);
+    const rows = await run<UserColumns>("ecg_users_get", { ...scope(place), usernames });
+    const same = rows.filter(
+      ({ username, fingerprint }) => (fingerprint ?? fingerprints.get(username)) === fingerprints.get(username),
+    );
+    return new Map(same.map((row) => [row.username, { firstSeenMs: row.first_seen.getTime(), isSent: row.is_sent }]));
+  };
+
   return {
+    knownUsers,
+
     async recall(place, names) {
       if (names.length === 0) return new Map();
       const folder = folderOf(place.prefix);
@@ -77,11 +96,7 @@ export function ecgMemory(database: Database, run: Run): EcgMemory {
       const usernames = textArray(states.map(({ username }) => username));
       const fingerprints = textArray(states.map(({ fingerprint }) => fingerprint));
       await run("ecg_users_see", { ...scope(place), usernames, fingerprints, seenAt: new Date(nowMs) });
-      const rows = await run<{ username: string; first_seen: Date; is_sent: boolean }>("ecg_users_get", {
-        ...scope(place),
-        usernames,
-      });
-      return new Map(rows.map((row) => [row.username, { firstSeenMs: row.first_seen.getTime(), isSent: row.is_sent }]));
+      return knownUsers(place, states);
     },
 
     importLog: ({ kind, identity, prefix }, { keys, users }) =>

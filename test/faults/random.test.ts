@@ -1,22 +1,24 @@
 /**
- * kill -9 at random moments while a fifth of the store's answers go wrong and Postgres goes away in the middle. A few
- * rounds by default; UPLOADER_FAULT_ROUNDS=100 for the real thing: thousands of files and one of 1 GiB (or as many MiB as
- * UPLOADER_FAULT_LARGE_MIB says), and a Postgres of its own that is killed and started again.
+ * kill -9 at random moments while a fifth of the store's answers go wrong and Postgres goes away in between. A few rounds
+ * by default. The real thing, `npm run torture`: UPLOADER_FAULT_ROUNDS=100 kills on thousands of small files and some of
+ * 1 GiB (or of as many MiB as UPLOADER_FAULT_LARGE_MIB says), with a Postgres of its own that is killed and started again.
  */
+import { readdirSync } from "node:fs";
 import { expect, it } from "vitest";
+import { journalFolder } from "../../src/store/journal.ts";
 import { type DebianPostgres, findPostgres, startDebianPostgres } from "../support/debian-postgres.ts";
-import { type Boundary, runUntil } from "../support/kill-driver.ts";
+import { type Boundary, type Ended, runUntil } from "../support/kill-driver.ts";
 import type { FaultAction } from "../support/s3-server/faults.ts";
 import { makeTree, type TreeContents, temporaryFolder } from "../support/tree.ts";
 import { chance } from "./chance.ts";
-import { MiB, openScene } from "./scene.ts";
-import { expectComplete, expectSound } from "./soundness.ts";
+import { bucket, MiB, openScene, prefix, type Scene } from "./scene.ts";
+import { expectComplete, expectSound, partsSentTwice, writtenTwice } from "./soundness.ts";
 
-const exhaustive = process.env.UPLOADER_FAULT_ROUNDS !== undefined;
+const isWhole = process.env.UPLOADER_FAULT_ROUNDS !== undefined;
 const rounds = Number(process.env.UPLOADER_FAULT_ROUNDS ?? 4);
-const largeMiB = Number(process.env.UPLOADER_FAULT_LARGE_MIB ?? (exhaustive ? 1024 : 17));
-const smallFiles = exhaustive ? 5_000 : 24;
 const seed = Number(process.env.UPLOADER_FAULT_SEED ?? 1);
+const largeMiB = Number(process.env.UPLOADER_FAULT_LARGE_MIB ?? (isWhole ? 1024 : 17));
+const [smallFiles, largeFiles, boundariesAtMost] = isWhole ? [5_000, 3, 400] : [24, 1, 60];
 
 const faults: FaultAction[] = [
   { kind: "error", code: "SlowDown", retryAfterSeconds: 0 },
@@ -26,52 +28,64 @@ const faults: FaultAction[] = [
   { kind: "stall" },
   { kind: "loseAnswer" },
 ];
+/** A stall ends by the program's deadline, or is over before; what was given up may still be carried out later. */
+const deadlines = ["--s3-idle-timeout-seconds", isWhole ? "2" : "0.5"];
+const stallsEndShare = 0.02;
 
-const small = (from: number, count: number, sizeBytes: (n: number) => number): TreeContents =>
-  Object.fromEntries(Array.from({ length: count }, (_, n) => [`${(from + n) % 50}/${from + n}.wav`, sizeBytes(n)]));
+const small = (from: number, count: number, sizeBytes: () => number): TreeContents =>
+  Object.fromEntries(Array.from({ length: count }, (_, n) => [`${(from + n) % 50}/${from + n}.wav`, sizeBytes()]));
 
-it(`${rounds} random kills (seed ${seed})`, { timeout: exhaustive ? 3_600_000 : 120_000 }, async () => {
+it(`${rounds} random kills (seed ${seed})`, { timeout: isWhole ? 7_200_000 : 120_000 }, async () => {
+  const startedMs = performance.now();
   const random = chance(seed);
-  const sizeBytes = () => (exhaustive ? 4096 + random.below(60_000) : 100 + random.below(1000));
-  const postgres: DebianPostgres | null = exhaustive && (await findPostgres()) ? await startDebianPostgres() : null;
+  const sizeBytes = () => (isWhole ? 4096 + random.below(60_000) : 100 + random.below(1000));
+  const postgres: DebianPostgres | null = isWhole && (await findPostgres()) ? await startDebianPostgres() : null;
   const folder = temporaryFolder();
-  const tree = { ...small(0, smallFiles, sizeBytes), "0-large.wav": largeMiB * MiB };
+  const large = Object.fromEntries(
+    Array.from({ length: largeFiles }, (_, n) => [`large-${n}.wav`, largeMiB * MiB + n]),
+  );
+  const tree = { ...small(0, smallFiles, sizeBytes), ...large };
   const s3Options = { directory: folder.path, logEntries: 1_000_000 };
   const scene = await openScene({ tree, s3: s3Options, ...(postgres ? { url: postgres.url } : {}) });
-  let names = Object.keys(tree);
+  const names = new Set(Object.keys(tree));
+  const restartAt = new Set([0.25, 0.5, 0.75].map((share) => Math.floor(rounds * share)));
   const history: string[] = [];
   try {
     scene.s3.faults.chaos = { share: 0.2, actions: faults, random: random.next };
     for (let kills = 0; kills < rounds; ) {
-      const fatal = 1 + random.below(exhaustive ? 400 : 60);
-      const restart = kills === Math.floor(rounds / 2) ? Math.ceil(fatal / 2) : 0;
+      const fatal = 1 + random.below(boundariesAtMost);
+      const restart = restartAt.delete(kills) ? Math.ceil(fatal / 2) : 0;
       let met = 0;
       let restarting: Promise<void> = Promise.resolve();
       const isNow = (_: Boundary): boolean => {
-        scene.s3.faults.release(); // A stall lasts until something else happens.
+        if (random.flip(stallsEndShare)) scene.s3.faults.release();
         met++;
         if (met === restart) restarting = goAway();
         return met === fatal;
       };
-      const { killedAt, ended } = await runUntil(scene, () => scene.start(["-j", "8"]), isNow);
+      const { killedAt, ended } = await runUntil(scene, () => scene.start(["-j", "8", ...deadlines]), isNow);
       await restarting;
-      history.push(killedAt ?? `exit ${ended.code}`);
-      if (killedAt !== null) kills++;
+      history.push(`${killedAt ?? `exit ${ended.code}`}${restart > 0 ? ", Postgres killed before" : ""}`);
       await expectSound(scene, `seed ${seed}, after ${history.join(", ")}`);
+      if (killedAt === null) await expectTruth(scene, ended, names);
+      else kills++;
       // All done before its time: more to do.
       if (ended.code === 0) {
-        const more = small(names.length, Math.ceil(smallFiles / 4), sizeBytes);
+        const more = small(names.size, Math.ceil(smallFiles / 4), sizeBytes);
+        more[`large-${names.size}.wav`] = Math.ceil((largeMiB * MiB) / 8);
         makeTree(scene.root, more);
-        names = [...names, ...Object.keys(more)];
+        for (const name of Object.keys(more)) names.add(name);
       }
     }
+    if (isWhole) console.log(figures(scene, history, names.size, performance.now() - startedMs));
     scene.s3.faults.clear();
     scene.store.onRequest = async () => true;
     const last = await scene.start().ended;
     expect(last, last.output.slice(-4000)).toMatchObject({ code: 0, summary: { status: "completed" } });
-    await expectComplete(scene, scene.root, names);
+    await expectComplete(scene, scene.root, [...names]);
+    expect(journalsIn(scene.state)).toEqual([]);
   } finally {
-    if (exhaustive) console.log(history.join("\n"));
+    if (isWhole) console.log(history.join("\n"));
     await scene.close();
     await postgres?.close();
     folder.remove();
@@ -83,3 +97,42 @@ it(`${rounds} random kills (seed ${seed})`, { timeout: exhaustive ? 3_600_000 : 
     await postgres.restart();
   }
 });
+
+function journalsIn(state: string): string[] {
+  try {
+    return readdirSync(journalFolder(state));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+    throw error;
+  }
+}
+
+/** Whatever the exit code says, the database and the bucket say too. */
+async function expectTruth({ sql, s3 }: Scene, ended: Ended, names: ReadonlySet<string>): Promise<void> {
+  const [rows] = await sql<{ open: number; failed: number }>(
+    `select (count(*) filter (where status in ('pending', 'uploading')))::int as open,
+       (count(*) filter (where status = 'failed'))::int as failed from :"schema".file_uploads`,
+  );
+  const missing = [...names].filter((name) => !s3.object(bucket, `${prefix}/${name}`)).length;
+  const said = { code: ended.code, exitCode: ended.summary?.exitCode, ...rows, missing };
+  const truths: Record<number, boolean> = {
+    0: rows?.open === 0 && rows.failed === 0 && missing === 0,
+    3: (rows?.failed ?? 0) > 0 && missing > 0,
+    4: (rows?.open ?? 0) > 0,
+  };
+  expect(truths[ended.code ?? -1], `${JSON.stringify(said)}\n${ended.output.slice(-4000)}`).toBe(true);
+  expect(ended.summary?.exitCode).toBe(ended.code);
+}
+
+function figures({ s3 }: Scene, history: readonly string[], files: number, durationMs: number): string {
+  const parts = s3.log.filter(({ operation }) => operation === "UploadPart");
+  const stored = s3.keys(bucket).map((key) => s3.object(bucket, key)?.sizeBytes ?? 0);
+  return [
+    `seed ${seed}: ${history.filter((each) => !each.startsWith("exit")).length} kills in ${history.length} runs`,
+    `${files} files, ${stored.length} objects of ${Math.round(stored.reduce((sum, size) => sum + size, 0) / MiB)} MiB so far`,
+    `${s3.log.length} requests, faults ${JSON.stringify(s3.faults.played)}`,
+    `${parts.length} parts sent, ${parts.filter(({ status }) => status === 200).length} taken, ${partsSentTwice(s3).length} sent twice`,
+    `${writtenTwice(s3, bucket).length} objects written twice, ${s3.uploads(bucket).length} uploads open in the store`,
+    `${Math.round(durationMs / 1000)} s`,
+  ].join("\n");
+}

@@ -39,7 +39,6 @@ const pass = (over: Partial<PassRecord> = {}) =>
     name: "ecg",
     source: "/cards/Alice_Example",
     destination: "s3://reef/C1",
-    sessionId: opened.sessionId,
     host: "dock-1",
     pid: 42,
     intervalSeconds: 15,

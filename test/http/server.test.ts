@@ -42,7 +42,20 @@ describe("what it answers", () => {
     expect(await get(`${address}/healthz`)).toMatchObject({ status: 200, text: "ok\n" });
     nowMs += 180_001;
     expect(await get(`${address}/healthz`)).toMatchObject({ status: 503, text: "nothing has moved for 180 s\n" });
-    pulse.beat();
+    pulse.beat(null);
+    expect(await get(`${address}/healthz`)).toMatchObject({ status: 200 });
+  });
+
+  it("/healthz: one loop that hangs is enough, however lively the others are", async () => {
+    const { address } = await face();
+    pulse.expect(["ecg", "holter"]);
+    nowMs += 100_000;
+    pulse.beat("ecg");
+    pulse.beat("of nobody's");
+    nowMs += 100_000;
+    pulse.beat("ecg");
+    expect(await get(`${address}/healthz`)).toMatchObject({ status: 503, text: "nothing has moved for 200 s\n" });
+    pulse.expect(["ecg"]);
     expect(await get(`${address}/healthz`)).toMatchObject({ status: 200 });
   });
 

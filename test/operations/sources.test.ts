@@ -20,7 +20,6 @@ const pass = (over: Partial<PassRecord> = {}): Promise<SourceState> =>
     name: "ecg",
     source: "/cards/one",
     destination: "s3://reef/C1",
-    sessionId: opened.sessionId,
     host: "dock-1",
     pid: 42,
     intervalSeconds: 15,
@@ -111,9 +110,9 @@ it("no success while a file has failed or waits, nor when the pass did not come 
 it("a pass that fails before there is a session keeps what is known, and says since when it fails", async () => {
   await rowIn(db, opened, "uploaded");
   await pass();
-  await pass({ sessionId: null, errorCode: "source_missing", filesSeen: 0 });
+  await pass({ errorCode: "source_missing", filesSeen: 0 });
   await later(7_200);
-  const still = await pass({ sessionId: null, errorCode: "source_missing", filesSeen: 0 });
+  const still = await pass({ errorCode: "source_missing", filesSeen: 0 });
   expect(still).toMatchObject({ sessionId: opened.sessionId, filesSeen: 3 });
   expect(still.lastUploadAt).not.toBeNull();
   expect(await messages()).toEqual(["fails (source_missing) for 2 h"]);

@@ -67,7 +67,8 @@ const upload = (): Child =>
       "--region",
       scene.s3.region,
       ...where(),
-      ...more,
+      "--trigger-url",
+      receiver.url,
     ],
     environment(),
   );

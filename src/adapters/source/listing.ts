@@ -1,8 +1,9 @@
 import { isUtf8 } from "node:buffer";
-import type { Dirent } from "node:fs";
+import { type Dirent, readdirSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { compareKeys, displayBytes, type SegmentKey, siblingKeys } from "../../core/key.ts";
 import type { OddKind } from "../../core/ports.ts";
+import type { Pace } from "../pace.ts";
 
 /** An absolute path for the file system; bytes when a segment of it is not UTF-8. */
 export type DiskPath = string | Buffer;
@@ -37,11 +38,19 @@ function kindOf(entry: Dirent | Dirent<Buffer>): Entry["kind"] {
   return kinds.find(([, is]) => is(entry))?.[0] ?? "device";
 }
 
+type Names = (Dirent | Dirent<Buffer>)[];
+
+const isOdd = ({ name }: Dirent): boolean => name.includes("\ufffd");
+
 /** Node reads a byte that is not UTF-8 as U+FFFD, which no longer opens the file: such a directory is read again as bytes. */
-async function readNames(disk: DiskPath): Promise<(Dirent | Dirent<Buffer>)[]> {
+async function namesAside(disk: DiskPath): Promise<Names> {
   const entries = await readdir(disk, { withFileTypes: true });
-  if (entries.every((entry) => !entry.name.includes("\ufffd"))) return entries;
-  return readdir(disk, { withFileTypes: true, encoding: "buffer" });
+  return entries.some(isOdd) ? readdir(disk, { withFileTypes: true, encoding: "buffer" }) : entries;
+}
+
+function namesNow(disk: DiskPath): Names {
+  const entries = readdirSync(disk, { withFileTypes: true });
+  return entries.some(isOdd) ? readdirSync(disk, { withFileTypes: true, encoding: "buffer" }) : entries;
 }
 
 function nameOf(disk: string | Buffer): Pick<Entry, "name" | "disk" | "key"> {
@@ -51,9 +60,12 @@ function nameOf(disk: string | Buffer): Pick<Entry, "name" | "disk" | "key"> {
   return { name, disk: name, key: name };
 }
 
-/** The entries of one directory in the byte order of the keys below them. */
-export async function listDirectory(disk: DiskPath): Promise<Entry[]> {
-  const dirents = await readNames(disk);
+/**
+ * The entries of one directory in the byte order of the keys below them. With a pace they are read at once while the
+ * disk is quick: a directory costs 40 us so, and 200 by way of the thread pool (6,000 directories, both processors busy).
+ */
+export async function listDirectory(disk: DiskPath, pace: Pace | null = null): Promise<Entry[]> {
+  const dirents = pace === null ? await namesAside(disk) : (await pace.each([disk], namesNow, namesAside))[0]!;
   const names = dirents.map((dirent) => nameOf(dirent.name));
   const keys = siblingKeys(names.map(({ key }) => key).filter((key) => key !== null));
   const entries = dirents.map((dirent, at): Entry => {

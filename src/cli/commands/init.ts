@@ -117,7 +117,8 @@ function tell(face: Face, fact: string): void {
 function complain(error: unknown): void {
   const { code, message, hint } = asUploaderError(error);
   if (code === "internal") throw error;
-  say(`  ${name(message)}`);
+  // The question said what was asked for; only a flag's answer needs its name.
+  say(`  ${name(message.replace(/^flag \S+: /, ""))}`);
   if (hint) say(`  ${name(hint)}`);
 }
 
@@ -177,11 +178,13 @@ async function askDestination(
     if (answer === "") throw new UploaderError("usage", "a destination is needed, like s3://reef-recordings/C2");
     answers.destination = destinationText(configOf({ ...answers, destination: answer }).destination!);
   });
-  if (String(answers.destination).startsWith("s3:")) {
+  const isBucket = String(answers.destination).startsWith("s3:");
+  if (!isBucket) for (const path of Object.keys(answers)) if (path.startsWith("s3.")) delete answers[path];
+  if (isBucket) {
     const questions = [
-      ["s3.endpoint", "Endpoint of another store than AWS (https://…), or none"],
-      ["s3.profile", "AWS profile, or none for the usual credentials"],
-      ["s3.region", "Region, or none to find it out"],
+      ["s3.endpoint", "Endpoint (https://…), if it is not AWS"],
+      ["s3.profile", "Profile that gives the credentials, if not the usual ones"],
+      ["s3.region", "Region, if it is not to be found out"],
     ] as const;
     for (const [path, question] of questions) {
       await prompts.ask(question, usual(path) ?? "none", (answer) => {
@@ -218,7 +221,8 @@ async function write(face: Face, file: string, answers: GivenFlags, config: Conf
   }
   // What was written is read once more, as the next command will.
   loadConfig({ flags: {}, configPath: path, env: process.env, cwd: process.cwd() });
-  const shownPath = relative(process.cwd(), path).startsWith("..") ? path : relative(process.cwd(), path);
+  const near = relative(process.cwd(), path);
+  const shownPath = quoted(near.startsWith("..") ? path : near);
   if (face.json) return face.out(JSON.stringify({ type: "written", time: new Date().toISOString(), path }));
   if (face.quiet) return;
   face.out(
@@ -230,3 +234,6 @@ async function write(face: Face, file: string, answers: GivenFlags, config: Conf
     ].join("\n"),
   );
 }
+
+/** For a shell. */
+const quoted = (path: string): string => (/^[\w./@%+-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`);

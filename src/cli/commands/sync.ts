@@ -1,6 +1,9 @@
 import type { Command } from "commander";
+import type { Config } from "../../config.ts";
+import { asUploaderError } from "../../core/errors.ts";
+import type { Bandwidth } from "../../core/ports.ts";
 import { exitStatusHelp } from "../exit-status.ts";
-import { openFace } from "../face.ts";
+import { type Face, openFace } from "../face.ts";
 import { addConfigFlags, givenConfigFlags } from "../flags.ts";
 
 interface SyncFlags {
@@ -24,6 +27,8 @@ const shown = [
   "s3.profile",
   "trigger.url",
   "database.url",
+  "http",
+  "logFile",
 ];
 
 export function defineSync(program: Command): void {
@@ -65,22 +70,69 @@ async function run(source: string | undefined, destination: string | undefined, 
   if (source !== undefined) given["argument source"] = source;
   if (destination !== undefined) given["argument destination"] = destination;
   const face = await openFace(command, given);
-  const { emit, stopping, dropping, stopSignal } = face;
-  const { runSync } = await import("../../app/sync.ts");
   try {
-    const code = await runSync({
-      config: face.loaded.config,
-      only: flags.only ?? [],
-      watch: flags.watch === true,
-      skipTrigger: flags.skipTrigger === true,
-      emit,
-      stopping,
-      dropping,
-      stopSignal,
-      onBandwidth: (bandwidth) => face.onReload((loaded) => bandwidth.configure(loaded.config.bwlimit)),
-    });
-    if (code !== "reload") process.exitCode = code;
+    await work(face, flags);
+  } catch (error) {
+    // Who reads the log later shall find there what ended it, too.
+    if (face.loaded.config.logFile !== null && !face.json) {
+      const { code, exitCode, message, hint } = asUploaderError(error);
+      face.emit({ type: "error", sessionId: null, code, exitCode, message, hint: hint ?? null });
+    }
+    throw error;
   } finally {
     face.close();
+  }
+}
+
+/** Everything but the bandwidth limit, which changes without anything being begun anew. */
+const essence = (config: Config): string => JSON.stringify({ ...config, bwlimit: null });
+
+async function work(face: Face, { only = [], watch = false, skipTrigger = false }: SyncFlags): Promise<void> {
+  const { runSync, sourcesOf } = await import("../../app/sync.ts");
+  const { requireDestination, requireSource } = await import("../../app.ts");
+  const { stopping, dropping, stopSignal } = face;
+  let { config } = face.loaded;
+  let bandwidth: Bandwidth | null = null;
+  let reloading = new AbortController();
+  const daemon = watch ? await (await import("../daemon.ts")).openDaemon(face, config) : null;
+  face.onReload((loaded) => {
+    // One that says nothing of what to send where leaves everything as it was.
+    for (const { config: own } of sourcesOf(loaded.config, only)) {
+      requireSource(own);
+      requireDestination(own);
+    }
+    bandwidth?.configure(loaded.config.bwlimit);
+    const isOther = essence(loaded.config) !== essence(config);
+    config = loaded.config;
+    if (isOther && watch) reloading.abort();
+  });
+  try {
+    for (;;) {
+      const sources = sourcesOf(config, only);
+      daemon?.watch(sources.map(({ name, config: own }) => ({ name, project: own.project ?? "default" })));
+      const code = await runSync({
+        config,
+        only,
+        watch,
+        skipTrigger,
+        emit: daemon?.emit ?? face.emit,
+        ...(daemon && { emitFor: daemon.emitFor, onBeat: daemon.onBeat, onState: daemon.onState }),
+        stopping,
+        dropping,
+        stopSignal,
+        reloading: reloading.signal,
+        onBandwidth: (opened) => {
+          bandwidth = opened;
+        },
+      });
+      if (code !== "reload") {
+        process.exitCode = code;
+        return;
+      }
+      daemon?.reloading();
+      reloading = new AbortController();
+    }
+  } finally {
+    await daemon?.close();
   }
 }

@@ -39,6 +39,8 @@ const shown = [
   "s3.serverSideEncryption",
   "s3.kmsKeyId",
   "s3.expectedBucketOwner",
+  "s3.connectTimeoutSeconds",
+  "s3.idleTimeoutSeconds",
   "s3.unsignedPayload",
   "trigger.url",
   "database.url",
@@ -90,13 +92,18 @@ async function run(source: string | undefined, destination: string | undefined, 
   const world = { config: face.loaded.config, emit, stopping, dropping };
   const { runUpload, tryUpload } = await import("../../app/upload.ts");
   try {
-    if (flags.dryRun) {
+    const isOff = !world.config.cloudUploadEnabled;
+    if (flags.dryRun || isOff) {
       const startedMs = performance.now();
       const result = await tryUpload(world);
       if (face.stopping.aborted) return;
+      // Without being asked for, a run that sends nothing must not look as if everything were sent.
+      const exitCode = !flags.dryRun && leftToDo(result) ? 4 : 0;
+      process.exitCode = exitCode;
+      if (isOff) emit({ type: "notice", sessionId: null, level: "info", message: switchedOff });
       if (!face.json) return face.out(dryRunText(result));
       face.out(JSON.stringify({ type: "dryRun", time: new Date().toISOString(), ...result }));
-      return face.emit(summaryOf(result, performance.now() - startedMs));
+      return face.emit(summaryOf(result, performance.now() - startedMs, exitCode));
     }
     const named = flags.join;
     const summary = await runUpload(world, {
@@ -118,8 +125,13 @@ async function run(source: string | undefined, destination: string | undefined, 
   }
 }
 
+const switchedOff = "CLOUD_UPLOAD_ENABLED is not true: files are looked at, nothing is sent";
+
+const leftToDo = ({ toSend, changed, found, waiting, refused }: DryRun): boolean =>
+  toSend + changed + found + waiting + refused > 0;
+
 /** The last line of every run in JSON, for a run that does nothing. */
-const summaryOf = (result: DryRun, durationMs: number): SummaryEvent => ({
+const summaryOf = (result: DryRun, durationMs: number, exitCode: number): SummaryEvent => ({
   type: "summary",
   sessionId: null,
   status: "dry_run",
@@ -127,19 +139,19 @@ const summaryOf = (result: DryRun, durationMs: number): SummaryEvent => ({
   totalBytes: result.bytes,
   filesSafe: result.safeFiles,
   filesUploaded: 0,
-  filesSkipped: result.safeFiles,
+  filesSkipped: result.safeFiles + result.leftOut,
   filesFailed: result.refused,
-  filesNotReady: 0,
+  filesNotReady: result.waiting,
   filesUndecoded: 0,
   bytesUploaded: 0,
   filesThisRun: 0,
   bytesThisRun: 0,
   durationMs: Math.round(durationMs),
-  exitCode: 0,
+  exitCode,
 });
 
 function dryRunText(result: DryRun): string {
-  const { excluded, found, changed, refused } = result;
+  const { excluded, found, changed, waiting, leftOut, refused } = result;
   const others = excluded === 0 ? "" : ` (${count(excluded)} ${excluded === 1 ? "other" : "others"} left out)`;
   return [
     "dry run: nothing was written",
@@ -148,6 +160,8 @@ function dryRunText(result: DryRun): string {
     `  ${files(result.safeFiles)}, ${bytes(result.safeBytes)} already safe`,
     ...(found > 0 ? [`  ${files(found)} in the store already, to be compared`] : []),
     ...(changed > 0 ? [`  ${files(changed)} not as sent before, to be compared`] : []),
+    ...(waiting > 0 ? [`  ${files(waiting)} not ready: packages that are not complete yet`] : []),
+    ...(leftOut > 0 ? [`  ${files(leftOut)} not sent by this layout`] : []),
     ...(refused > 0 ? [`  ${files(refused)} that cannot be sent: no key is possible`] : []),
   ].join("\n");
 }

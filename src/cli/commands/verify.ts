@@ -3,7 +3,7 @@ import type { Finding, Verification } from "../../operations/verify.ts";
 import { exitStatusHelp } from "../exit-status.ts";
 import { type Face, openFace } from "../face.ts";
 import { addConfigFlags, givenConfigFlags } from "../flags.ts";
-import { bytes, count, duration, files, name } from "../format.ts";
+import { bytes, count, duration, files, fold, name } from "../format.ts";
 import { sessionOf, withPlacesOf } from "../session-argument.ts";
 
 /** HEAD requests at one time when nobody says otherwise: what "auto" begins with for uploads. */
@@ -77,7 +77,9 @@ async function run(argument: string, flags: { readBack: number; forget?: boolean
       emit({ type: "notice", sessionId: session.id, level: "info", message });
     }
     if (face.json) face.out(JSON.stringify({ type: "summary", time: new Date().toISOString(), ...result }));
-    else if (!face.quiet || result.exitCode !== 0) face.out(summaryText(result, face.configFlag));
+    else if (!face.quiet || result.exitCode !== 0) {
+      face.out(fold(summaryText(result, face.configFlag), process.stdout.isTTY ? process.stdout.columns : undefined));
+    }
     process.exitCode = result.exitCode;
   } finally {
     for (const close of closing.reverse()) await close();
@@ -103,7 +105,9 @@ function remarks(result: Verification): string[] {
     lines.push(`the session is not finished: ${files(result.filesLeft)} still to be sent, and not asked about`);
   }
   if (result.filesFailed > 0)
-    lines.push(`${files(result.filesFailed)} of the session failed, and were not asked about`);
+    lines.push(
+      `${files(result.filesFailed)} of the session failed, and ${result.filesFailed === 1 ? "was" : "were"} not asked about`,
+    );
   return lines;
 }
 

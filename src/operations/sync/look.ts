@@ -127,7 +127,7 @@ export function createLooker(cx: SyncContext, place: { destinationId: number; pr
     const isSame = before?.print === file.print && before.reason === why.reason && before.key === candidate.key;
     const isLong = patience.observe(printOf(file.path, unseen), nowMs) === "settled";
     const isNews = before ? !isSame && nowMs - before.toldMs >= tellEveryMs : isLong;
-    if (!isNews && !input.tellAll) return;
+    if (input.onlySee || !(isNews || input.tellAll)) return;
     const looks = (before?.looks ?? 0) + 1;
     const sinceMs = before?.print === file.print ? before.sinceMs : nowMs;
     const delayMs = why.untilMs === null ? settleMs : Math.max(0, why.untilMs - nowMs);

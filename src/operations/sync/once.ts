@@ -17,7 +17,9 @@ export async function syncOnce(given: SyncContext, source: SourceInput): Promise
   const lease = keepSource(given, destinationId, work);
   const cx = { ...given, stopping: AbortSignal.any([given.stopping, lease.lost]) };
   try {
-    const state: SourceState = { destinationId, sessionId, safe: { files: 0, bytes: 0 } };
+    // What a finished session has settled, or left failed, is a new one's business.
+    const unfinished = isFinished ? 0 : sessionId;
+    const state: SourceState = { destinationId, sessionId: unfinished, safe: { files: 0, bytes: 0 } };
     if (sessionId !== 0) cx.source.expectFiles();
     const looker = createLooker(cx, { destinationId, prefix: work.destination.prefix });
     if (!isFinished) looker.load(await cx.store.waiting(sessionId));

@@ -37,7 +37,6 @@ export async function tellOfPass(cx: SyncContext, source: SourceInput, pass: Pas
       name,
       source: work.source,
       destination: work.destination.text,
-      sessionId,
       host: cx.me.host,
       pid: cx.me.pid,
       intervalSeconds,

@@ -48,7 +48,7 @@ export async function watchSource(given: SyncContext, source: WatchInput): Promi
 function createWatch(cx: SyncContext, source: WatchInput, state: SourceState, isFinished: boolean) {
   const looker = createLooker(cx, { destinationId: state.destinationId, prefix: source.work.destination.prefix });
   let lastFullMs = Number.NEGATIVE_INFINITY;
-  let lastRetryMs = cx.now();
+  let lastRetryMs = Number.NEGATIVE_INFINITY;
   let nextLookMs = cx.now();
   let lookMs = 0;
   let isFull = false;
@@ -173,6 +173,7 @@ function createWatch(cx: SyncContext, source: WatchInput, state: SourceState, is
   return {
     async run(): Promise<void> {
       if (!isFinished) looker.load(await cx.store.waiting(state.sessionId));
+      if (state.sessionId !== 0) hasFailed = (await cx.store.syncDue(state.sessionId)).failed > 0;
       source.onReady();
       while (!cx.stopping.aborted) {
         cx.onBeat();
