@@ -69,6 +69,7 @@ async function once(tree, files, server) {
       source: openSourceTree({ root: tree, include: [], exclude: [] }),
       destination: { find: async () => new Map() },
       emit: () => undefined,
+      wallClock: Date.now,
     };
     const before = { client: process.cpuUsage(), serverMs: server.cpuMs() };
     const input = { sessionId, destinationId, prefix: destination.prefix, onBatch: () => undefined };

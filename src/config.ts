@@ -10,5 +10,6 @@ export { describeFlags } from "./config/keys.ts";
 export type { Config, ConfigInput, LoadedConfig, SourceConfig } from "./config/load.ts";
 export { configForSource, loadConfig } from "./config/load.ts";
 export { redactConfig, redactUrl } from "./config/redact.ts";
+export { withRememberedStore } from "./config/remembered.ts";
 export { parseDuration } from "./config/sizes.ts";
 export { configText } from "./config/written.ts";

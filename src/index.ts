@@ -24,6 +24,8 @@ export interface UploadOptions {
   newSession?: boolean;
   /** No retry rounds for files that used up their attempts. */
   skipRetry?: boolean;
+  /** Tell nobody, although `trigger.url` is set. */
+  skipTrigger?: boolean;
 }
 
 const graceMs = 5_000;
@@ -32,7 +34,8 @@ const graceMs = 5_000;
  * Sends everything new of `settings.source` to `settings.destination` and confirms it. Variables (`UPLOADER_…`, `AWS_…`)
  * count as they do for the command. Resolves with the summary, whose `exitCode` is 0 when everything selected is
  * confirmed, 3 when files failed, and so on (README, "Exit status"). Rejects with an `UploaderError` when there was no
- * session to speak of: a bad setting, a missing source, no credentials, no database.
+ * session to speak of: a bad setting, a missing source, no credentials, no database;
+ * with the signal's reason when that stopped it before.
  */
 export async function upload(settings: UploadSettings, options: UploadOptions = {}): Promise<SummaryEvent> {
   const onEvent = options.onEvent ?? (() => undefined);
@@ -57,6 +60,7 @@ export async function upload(settings: UploadSettings, options: UploadOptions = 
       {
         newSession: options.newSession === true,
         skipRetry: options.skipRetry === true,
+        skipTrigger: options.skipTrigger === true,
         stopSignal: () => (stopping.aborted ? "SIGINT" : null),
       },
     );

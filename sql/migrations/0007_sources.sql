@@ -43,7 +43,7 @@ create table :"schema".sources (
   unique (project_id, name)
 );
 
--- How long nothing had arrived before something did: at most one row a minute and source, kept for 30 days.
+-- How long nothing had arrived before something did: at most one row in five minutes and source, kept for 30 days.
 create table :"schema".source_arrivals (
   source_id   bigint not null references :"schema".sources on delete cascade,
   at          timestamptz not null,

@@ -242,14 +242,19 @@ set size_bytes = excluded.size_bytes, mtime_ns = null, checksum_algorithm = excl
     version_id = excluded.version_id, proof = excluded.proof, ours = true, confirmed_at = now();
 
 -- recordings_pairs(session_id)
--- Recordings that this session sent or found, with those of other sessions that share their group.
+-- Recordings that this session sent or found (files that were safe have no rows: then all below its prefix), and what
+-- shares a group with them.
+with session as (
+  select s.id, s.destination_id, s.files_safe > 0 as has_safe, nullif(s.prefix, '') || '/' as prefix
+  from :"schema".sync_sessions s where s.id = $1
+), mine as (
+  select d.id, d.group_id
+  from session s
+  join :"schema".decoded_recordings d on d.destination_id = s.destination_id and d.status = 'decoded'
+  where exists (select from :"schema".file_uploads f where f.session_id = s.id and f.s3_key = d.key)
+    or (s.has_safe and starts_with(d.key, coalesce(s.prefix, '')))
+)
 select d.group_id, d.patient, d.device, d.slot, coalesce(d.shimmer_device, d.device_name) as sensor, d.started_at, d.key
-from :"schema".decoded_recordings d
-join :"schema".sync_sessions s on s.id = $1 and s.destination_id = d.destination_id
-where d.status = 'decoded' and exists (
-    select from :"schema".file_uploads f where f.session_id = s.id and f.s3_key = d.key)
-  or d.group_id in (
-    select m.group_id from :"schema".decoded_recordings m
-    join :"schema".file_uploads f on f.session_id = $1 and f.s3_key = m.key and f.destination_id = m.destination_id
-    where m.group_id is not null)
+from :"schema".decoded_recordings d join session s on s.destination_id = d.destination_id
+where d.id in (select id from mine) or d.group_id in (select group_id from mine where group_id is not null)
 order by d.started_at, d.group_id, d.slot, d.key;

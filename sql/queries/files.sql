@@ -37,14 +37,15 @@ select count(*) filter (where verdict = 'safe')::int as safe_files,
   coalesce(array_agg(n::int order by n) filter (where verdict in ('renewed', 'moved')), '{}') as renewed
 from judged;
 
--- files_register(session_id, destination_id, paths, keys, sizes, mtimes, expects, types, priorities, bodies)
+-- files_register(session_id, destination_id, paths, keys, sizes, mtimes, expect, types, priorities, bodies)
 -- New work, and how many rows it made. A key that is open elsewhere, or registered already, makes none.
 with made as (
   insert into :"schema".file_uploads
     (session_id, destination_id, local_path, s3_key, file_size, mtime_ns, expect, object_type, priority, body)
-  select $1, $2, t.local_path, t.key, t.file_size, t.mtime_ns, t.expect, t.object_type, t.priority, t.body
-  from unnest($3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::text[], $8::text[], $9::int[], $10::bytea[])
-    as t(local_path, key, file_size, mtime_ns, expect, object_type, priority, body)
+  select $1, $2, t.local_path, t.key, t.file_size, t.mtime_ns, $7::text, coalesce(t.object_type, 'recording'),
+    coalesce(t.priority, 5), t.body
+  from unnest($3::text[], $4::text[], $5::bigint[], $6::bigint[], $8::text[], $9::int[], $10::bytea[])
+    as t(local_path, key, file_size, mtime_ns, object_type, priority, body)
   on conflict do nothing
   returning 1
 )
@@ -74,8 +75,8 @@ where f.destination_id = $1 and f.s3_key = any ($2::text[]) and f.status in ('pe
 update :"schema".file_uploads f
 set status = 'pending', worker_id = null, uploaded_at = null, permanent = false, reason = null, attempts = 0, looks = 0,
     error_code = null, error_message = null, next_attempt_at = now(), local_path = t.local_path,
-    file_size = t.file_size, mtime_ns = t.mtime_ns, not_ready = false, object_type = t.object_type,
-    priority = t.priority, body = t.body,
+    file_size = t.file_size, mtime_ns = t.mtime_ns, not_ready = false,
+    object_type = coalesce(t.object_type, 'recording'), priority = coalesce(t.priority, 5), body = t.body,
     expect = case when o.key is null then 'absent' else 'known' end
 from unnest($3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::text[], $8::int[], $9::bytea[])
   as t(local_path, key, file_size, mtime_ns, object_type, priority, body)
@@ -280,10 +281,11 @@ where f.session_id = $1 and f.status = 'pending' and f.looks > 0
 returning f.id;
 
 -- files_unwait(session_id)
--- `upload` takes every file as it is, also those that sync waits for; not what waits for the rest of its package.
+-- `upload` takes every file as it is, also those that sync waits for; not those that have no key yet: their layout gives it.
 update :"schema".file_uploads f
 set not_ready = false, looks = 0, reason = null, next_attempt_at = now()
-where f.session_id = $1 and f.status = 'pending' and f.not_ready and f.reason is distinct from 'package_incomplete'
+where f.session_id = $1 and f.status = 'pending' and f.not_ready
+  and coalesce(f.reason, '') not in ('package_incomplete', 'report_settling')
 returning f.id;
 
 -- files_displace(destination_id, keys, session_id)

@@ -5,13 +5,26 @@ select key, size_bytes, mtime_ns::text, checksum_algorithm, checksum_type, check
 from :"schema".objects
 where destination_id = $1 and key = any ($2::text[]);
 
--- uploads_find(file_id)
-select u.upload_id, u.key, u.part_size_bytes, u.size_bytes, u.mtime_ns::text, u.checksum_algorithm,
+-- uploads_find(file_ids)
+-- Of each file the open upload with its parts. One that an earlier session left under the same key (only one row of a key
+-- is ever open) is taken over: the file's own comes first, then the newest.
+with best as (
+  select distinct on (f.id) f.id as file_id, u.file_id as begun_for, u.upload_id, u.key, u.part_size_bytes, u.size_bytes,
+    u.mtime_ns, u.checksum_algorithm
+  from :"schema".file_uploads f
+  join :"schema".multipart_uploads u
+    on u.destination_id = f.destination_id and u.key collate "C" = f.s3_key collate "C" and u.status = 'open'
+  where f.id = any ($1::bigint[])
+  order by f.id, (u.file_id = f.id) desc, u.created_at desc
+), taken_over as (
+  update :"schema".multipart_uploads u set file_id = b.file_id
+  from best b where u.upload_id = b.upload_id and b.begun_for <> b.file_id
+)
+select b.file_id, b.upload_id, b.key, b.part_size_bytes, b.size_bytes, b.mtime_ns::text, b.checksum_algorithm,
   p.part_number, p.size_bytes as part_bytes, p.etag, p.checksum
-from :"schema".multipart_uploads u
+from best b
 left join :"schema".multipart_parts p using (upload_id)
-where u.file_id = $1 and u.status = 'open'
-order by p.part_number;
+order by b.file_id, p.part_number;
 
 -- uploads_begin(upload_id, file_id, key, part_size_bytes, size_bytes, mtime_ns, checksum_algorithm, age_ms)
 -- An older upload of the same file is done with: it is for `gc` to abort. Of one begun age_ms ago (from a journal) a newer

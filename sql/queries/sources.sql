@@ -57,7 +57,7 @@ with made as (
   where n.last_upload_at > b.last_upload_at
     and not exists (
       select from :"schema".source_arrivals a
-      where a.source_id = n.id and a.at > n.last_upload_at - interval '1 minute')
+      where a.source_id = n.id and a.at > n.last_upload_at - interval '5 minutes')
   on conflict do nothing
 ), old as (
   delete from :"schema".source_arrivals a using noted n
@@ -68,9 +68,6 @@ select id from noted;
 -- sources_states(project)
 -- All projects when project is null.
 select * from :"schema".source_states where $1::text is null or project = $1::text order by project, name;
-
--- sources_state(id)
-select * from :"schema".source_states where id = $1;
 
 -- sources_waiting_bytes(project)
 -- Bytes of what is waiting or on its way, by source: reads every such row, so only where somebody asks.

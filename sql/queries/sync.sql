@@ -123,11 +123,13 @@ where f.session_id = $1 and f.destination_id = $2 and f.s3_key = any ($3::text[]
 returning f.id;
 
 -- sync_left_out(session_id, destination_id, paths, keys, sizes, mtimes, reasons)
--- Files that a layout does not send: a row that says why.
-insert into :"schema".file_uploads
+-- Files that a layout does not send: a row that says why. Move leave, for one that waited so far.
+insert into :"schema".file_uploads as f
   (session_id, destination_id, local_path, s3_key, file_size, mtime_ns, status, reason)
 select $1, $2, t.local_path, t.key, t.file_size, t.mtime_ns, 'skipped', t.reason
 from unnest($3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::text[])
   as t(local_path, key, file_size, mtime_ns, reason)
-on conflict do nothing
+on conflict (session_id, s3_key) do update
+set status = 'skipped', reason = excluded.reason, not_ready = false, body = null
+where f.status = 'pending' and (f.not_ready or f.looks > 0)
 returning id;

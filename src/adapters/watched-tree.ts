@@ -117,7 +117,7 @@ export function openWatchedTree(options: WatchedTreeOptions): WatchedTree {
   async function* changes(full: boolean, signal: AbortSignal): AsyncGenerator<FolderChanges> {
     const first = rootStats(root);
     // Another card in the slot: what is remembered is about the last one.
-    if (identityOf(first) !== identity) nodes = new Map();
+    const known = identityOf(first) === identity ? nodes : new Map<string, Node>();
     const dirty = new Set(touched);
     touched.clear();
     const visited = new Map<string, Node>();
@@ -128,7 +128,7 @@ export function openWatchedTree(options: WatchedTreeOptions): WatchedTree {
       for (let place = stack.pop(), count = 1; place !== undefined; place = stack.pop(), count++) {
         signal.throwIfAborted();
         if (count % foldersAtOnce === 0) await new Promise(setImmediate);
-        const before = nodes.get(place.path);
+        const before = known.get(place.path);
         const stats = statsOf(place.disk);
         const changedNs = stats && now() - Number(stats.mtimeNs / 1_000_000n) > grainMs ? stats.mtimeNs : null;
         const stands = before?.isDone && before.changedNs !== null && before.changedNs === stats?.mtimeNs;
@@ -153,7 +153,7 @@ export function openWatchedTree(options: WatchedTreeOptions): WatchedTree {
         const node: Node = { changedNs, isDone: false, done: new Set(), below: [], files: 0 };
         const found = await news(place, entries, node, before);
         visited.set(place.path, node);
-        nodes.set(place.path, node);
+        known.set(place.path, node);
         seen += node.files;
         stack.push(...node.below);
         if (found.oddities.length > 0 && identityOf(rootStats(root)) !== identityOf(first)) throw lostRoot(root);

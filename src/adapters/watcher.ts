@@ -35,10 +35,14 @@ export function openWatcher({ root, touch, onLimit }: WatcherOptions): Watcher {
   let hasMoved = false;
   let wake = (): void => undefined;
 
-  const onChange = (folder: string): void => {
-    touch(folder);
+  /** What came between the scan and its watch is found by another scan. */
+  const onMoved = (): void => {
     hasMoved = true;
     wake();
+  };
+  const onChange = (folder: string): void => {
+    touch(folder);
+    onMoved();
   };
 
   const limited = (error: unknown): void => {
@@ -65,6 +69,7 @@ export function openWatcher({ root, touch, onLimit }: WatcherOptions): Watcher {
       if (watchedPath !== undefined) onChange(folderOf(root, watchedPath));
     });
     small.on("addDir", (path) => onChange(folderOf(root, path)));
+    small.on("ready", onMoved);
     small.on("error", limited);
   };
 
@@ -97,7 +102,9 @@ export function openWatcher({ root, touch, onLimit }: WatcherOptions): Watcher {
         large.delete(folder);
       }
       // Once the limit is reached, more tries would only take what other programs need.
+      const before = large.size;
       for (const folder of folders) if (!large.has(folder) && !isLimited) watchOne(folder);
+      if (large.size > before) onMoved();
     },
     moved: (signal) =>
       new Promise((resolve) => {

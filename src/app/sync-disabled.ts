@@ -24,7 +24,7 @@ export async function reportOnly(
       onBeat?.(name);
       const tell = emitFor?.(name) ?? emit;
       const found = await tryUpload({ config: own, emit: tell, stopping, dropping });
-      waiting += found.toSend + found.changed;
+      waiting += found.toSend + found.changed + found.found + found.waiting;
       const message = `${name}: ${found.files} files seen, ${found.safeFiles} safe, ${found.toSend + found.changed} would be sent`;
       if (said.get(name) !== message) tell({ type: "notice", sessionId: null, level: "info", message });
       said.set(name, message);

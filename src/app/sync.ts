@@ -274,7 +274,7 @@ async function openSource(
       onLimit: (message) => emit({ type: "notice", sessionId: null, level: "info", message }),
     });
     closing.push(() => events.close());
-    cx.events = events;
+    cx.fileEvents = events;
   }
   const input: SourceInput = {
     name,

@@ -1,5 +1,6 @@
 /** Completion for shells, made from the tree of commands: a new command or flag completes without being named here. */
 import type { Argument, Command, Option } from "commander";
+import { fillTree } from "./flags.ts";
 
 export const shells = ["bash", "zsh", "fish"] as const;
 export type Shell = (typeof shells)[number];
@@ -68,7 +69,7 @@ function nodesOf(command: Command, shared: readonly Flag[], path = ""): Node[] {
 
 export function completionScript(program: Command, shell: Shell): string {
   const shared = program.options.filter((option) => !option.hidden && option.long !== "--version").map(flagOf);
-  return scripts[shell](nodesOf(program, shared));
+  return scripts[shell](nodesOf(fillTree(program), shared));
 }
 
 const single = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;

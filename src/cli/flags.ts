@@ -26,8 +26,29 @@ let read: FlagSpec[] | null = null;
 /** The same for every command, and reading them from the schema takes 3 ms. */
 const specs = (): readonly FlagSpec[] => (read ??= describeFlags());
 
-/** Every configuration key as a flag; those of `shown` stand in the command's help, the rest (and `--no-…`) work too. */
+/** What each command shows of the configuration's flags, until somebody needs to know them all. */
+const pending = new WeakMap<Command, readonly string[]>();
+
+/**
+ * Every configuration key as a flag; those of `shown` stand in the command's help, the rest (and `--no-…`) work too.
+ * They are made by `fillFlags`, for the one command that runs: for all of them it takes 50 ms.
+ */
 export function addConfigFlags(command: Command, shown: readonly string[]): Command {
+  pending.set(command, shown);
+  return command;
+}
+
+/** For who reads the whole tree. */
+export function fillTree(command: Command): Command {
+  for (const child of command.commands) fillTree(child);
+  return fillFlags(command);
+}
+
+/** The command with all its flags. */
+export function fillFlags(command: Command): Command {
+  const shown = pending.get(command);
+  if (shown === undefined) return command;
+  pending.delete(command);
   for (const spec of specs()) {
     const long = spec.flag.split(" ")[0]!;
     const option = new Option([...spec.aliases, spec.flag].join(", "), begun(spec.description)).helpGroup(group);

@@ -3,7 +3,7 @@ import { createRequire } from "node:module";
 import { Command } from "commander";
 import { commands } from "./commands.ts";
 import { exitStatusHelp } from "./exit-status.ts";
-import { addGlobalFlags } from "./flags.ts";
+import { addGlobalFlags, fillFlags } from "./flags.ts";
 import { helpLayout } from "./help.ts";
 
 const { version } = createRequire(import.meta.url)("../../package.json") as { version: string };
@@ -31,5 +31,12 @@ export function buildProgram(): Command {
     .addHelpText("after", exitStatusHelp());
   addGlobalFlags(program);
   for (const define of commands) define(program);
+  fillOnTheWay(program);
   return program;
+}
+
+/** A command that is about to read its arguments knows all its flags by then. */
+function fillOnTheWay(command: Command): void {
+  if (command.commands.length > 0) command.hook("preSubcommand", (_, child) => void fillFlags(child));
+  for (const child of command.commands) fillOnTheWay(child);
 }

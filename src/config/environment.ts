@@ -81,7 +81,9 @@ const pseudonymKeyAtLeast = 16;
 
 /** Each from its variable, or from the file that `…_FILE` names, relative to `cwd`. */
 export function readSecrets(lookup: Lookup, cwd: string): Secrets {
-  const [databasePassword, triggerSecret, ownApiKey, pseudonymKey] = secretNames.map((name) => readSecret(lookup, name, cwd));
+  const [databasePassword, triggerSecret, ownApiKey, pseudonymKey] = secretNames.map((name) =>
+    readSecret(lookup, name, cwd),
+  );
   const triggerSecrets = (triggerSecret ?? "")
     .split(",")
     .map((secret) => secret.trim())

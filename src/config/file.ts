@@ -27,6 +27,7 @@ const secrets = new Map([
   ["secrets", "UPLOADER_TRIGGER_SECRET"],
   ["triggersecret", "UPLOADER_TRIGGER_SECRET"],
   ["apikey", "UPLOADER_TRIGGER_API_KEY"],
+  ["pseudonymkey", "UPLOADER_PSEUDONYM_KEY"],
   ["triggerapikey", "UPLOADER_TRIGGER_API_KEY"],
   ["accesskeyid", "AWS_PROFILE"],
   ["secretaccesskey", "AWS_PROFILE"],

@@ -8,7 +8,7 @@ const stars = (text: string): string => "*".repeat(text.length);
 export function maskLine(line: string): string {
   return line
     .replace(
-      /("[^"]*(?:password|passwd|secret|token|api_?key|access_?key)[^"]*"?\s*:\s*"?)([^",}\s][^",}]*)/gi,
+      /("[^"]*(?:password|passwd|secret|token|api_?key|pseudonym_?key|access_?key)[^"]*"?\s*:\s*"?)([^",}\s][^",}]*)/gi,
       (_, key: string, secret: string) => key + stars(secret),
     )
     .replace(/(:\/\/[^/@\s"]*:)([^@\s"]+)(?=@)/g, (_, head: string, secret: string) => head + stars(secret))

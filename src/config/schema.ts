@@ -201,7 +201,9 @@ export function configSchema() {
       .describe("Keep patients as keyed pseudonyms (UPLOADER_PSEUDONYM_KEY) instead of as they are given"),
     patientTags: flag()
       .default(false)
-      .describe("Write who wore a recording's sensors into a tag of its objects, which more people see than the objects"),
+      .describe(
+        "Write who wore a recording's sensors into a tag of its objects, which more people see than the objects",
+      ),
     sources: z
       .array(
         z.strictObject({

@@ -154,19 +154,24 @@ const shimmer = /^shimmer_([0-9a-f]{4})(?:-\d{3,})?$/i;
 
 /**
  * One way to write a device: a MAC as `00:06:66:12:AB:CD`, a sensor as `Shimmer_ABCD`, a phone's ANDROID_ID (16 hex
- * digits) in lower case, anything else as it is. Errors: usage.
+ * digits) in lower case, anything else as it is. null: no name at all.
  */
-export function canonicalDevice(text: string): string {
+function spelled(text: string): string | null {
   const name = text.trim().normalize("NFC");
-  if (name === "" || name.length > 200 || /\p{Cc}/u.test(name)) {
-    throw new UploaderError("usage", `${JSON.stringify(name.slice(0, 40))} is no device`, {
-      hint: "a device is the id of a phone, the MAC or the name of a sensor (Shimmer_DDD6), or a serial number",
-    });
-  }
+  if (name === "" || name.length > 200 || /\p{Cc}/u.test(name)) return null;
   if (mac.test(name)) return name.replace(/[:-]/g, "").toUpperCase().match(/../g)!.join(":");
   const sensor = shimmer.exec(name);
   if (sensor) return `Shimmer_${sensor[1]!.toUpperCase()}`;
   return /^[0-9a-f]{16}$/i.test(name) ? name.toLowerCase() : name;
+}
+
+/** Errors: usage. */
+export function canonicalDevice(text: string): string {
+  const name = spelled(text);
+  if (name !== null) return name;
+  throw new UploaderError("usage", `${JSON.stringify(text.slice(0, 40))} is no device`, {
+    hint: "a device is the id of a phone, the MAC or the name of a sensor (Shimmer_DDD6), or a serial number",
+  });
 }
 
 /** As devices; four hex digits are those on a Shimmer's label. Errors: usage. */
@@ -211,12 +216,10 @@ export function deviceNamesOf(
 ): string[] {
   const lastFour = facts.deviceMac.replaceAll(":", "").slice(-4).toUpperCase();
   const own = `Shimmer_${lastFour}`;
-  const named = place.shimmerDevice === null ? null : canonicalDevice(place.shimmerDevice);
+  const named = spelled(place.shimmerDevice ?? "");
   const isOther = named !== null && shimmer.test(named) && named !== own;
   const names = [facts.deviceMac, place.phone, isOther ? null : named, own, facts.deviceName, lastFour];
-  return [
-    ...new Set(names.filter((name) => name !== null && name.trim() !== "").map((name) => canonicalDevice(name!))),
-  ];
+  return [...new Set(names.map((name) => spelled(name ?? "")).filter((name) => name !== null))];
 }
 
 const same = (a: Date | null, b: Date | null): boolean => a?.getTime() === b?.getTime();

@@ -143,6 +143,7 @@ function factsOf(value: unknown, question: LogQuestion): Facts | string {
   const signedUp = /^user_signup_(.+)_\d{8}_\d{6}\.json$/s.exec(nameIn(textOf(result.key)) ?? "")?.[1];
   if (metadata.type === "user_signup" || signedUp !== undefined) {
     const username = textIn(metadata.username, result.username, signedUp);
+    if (textOf(result.key) !== null && problem !== null) return problem;
     if (username === null) return "it does not say which user signed up";
     facts.users.push({ username, ...sent });
     return facts;

@@ -92,11 +92,11 @@ export function planReports(files: readonly LayoutFile[], question: ReportsQuest
   const leaveSettled = (item: Item, key: string, reason: string): void => {
     if (item.entry !== null) return;
     if (isSettled(item.file)) plan.leftOut.push({ ...decide(item, key, "left_out"), reason });
-    else hold(item, key, "settling");
+    else hold(item, key, "report_settling");
   };
   const placeSettled = (item: Item, key: string, kind: "simple" | "package"): void => {
     if (isSettled(item.file)) place(item, key, kind);
-    else hold(item, key, "settling");
+    else hold(item, key, "report_settling");
   };
 
   const within = (folder: string, { name, fileName, file }: Item): string =>
@@ -138,7 +138,8 @@ export function planReports(files: readonly LayoutFile[], question: ReportsQuest
       const isRest = item.part === "details" || item.part === "data";
       const waits = fate.fate === "settling" || (fate.fate === "waiting" && (isRest || fate.parts === "all"));
       if (fate.fate === "package") placeSettled(item, within(fate.folder, item), "package");
-      else if (waits && (fate.fate === "settling" || !isSettled(item.file))) hold(item, simpleKey(item), "settling");
+      else if (waits && (fate.fate === "settling" || !isSettled(item.file)))
+        hold(item, simpleKey(item), "report_settling");
       else if (waits) hold(item, simpleKey(item), "package_incomplete", fate.untilMs);
       else if (isRest) leaveSettled(item, simpleKey(item), "package_incomplete");
       else placeSettled(item, simpleKey(item), "simple");

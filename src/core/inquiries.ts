@@ -3,6 +3,7 @@ import type { ChecksumAlgorithm, FoundObject, Proof } from "./ports.ts";
 import type { FileStatus, SessionStatus } from "./states.ts";
 
 /** What `objects` says of a key. */
+/** `sizeBytes` below 0: not known, as a log named a state of the file that is no more. */
 export interface KnownObject extends FoundObject {
   mtimeNs: bigint | null;
   proof: Proof;

@@ -70,7 +70,7 @@ export interface SourceState {
 }
 
 export interface SourceMemory {
-  recordPass(pass: PassRecord): Promise<SourceState>;
+  recordPass(pass: PassRecord): Promise<void>;
   /** Of a project, or of all (null). */
   sources(project: string | null): Promise<SourceState[]>;
   /** Bytes waiting or on their way, by source id; reads every such row. */

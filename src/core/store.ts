@@ -1,8 +1,8 @@
 /** The port to the state machine: what operations may ask of the database, one method per statement. */
 import type { DecodingMemory } from "./decoding.ts";
 import type { Outbox } from "./deliveries.ts";
-import type { EcgMemory } from "./ecg.ts";
 import type { RecordingTelling } from "./devices.ts";
+import type { EcgMemory } from "./ecg.ts";
 import type { Inquiries, KnownObject } from "./inquiries.ts";
 import type { ObjectType } from "./object-metadata.ts";
 import type { Checksum, ChecksumAlgorithm, OpenUpload, Proof, ScannedFile, StoredPart, UploadMemory } from "./ports.ts";
@@ -262,7 +262,7 @@ export interface Store extends Inquiries, DecodingMemory, SourceMemory, SyncMemo
   condemn(sessionId: number): Promise<number>;
   nextDue(sessionId: number, workerId: number, maxLooks: number): Promise<NextDue>;
   known(destinationId: number, keys: readonly string[]): Promise<Map<string, KnownObject>>;
-  readonly uploads: UploadMemory;
+  readonly uploads: UploadMemory & { findAll(fileIds: readonly number[]): Promise<Map<number, OpenUpload>> };
   readonly deliveries: Outbox;
   readonly ecg: EcgMemory;
   close(): Promise<void>;

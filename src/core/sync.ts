@@ -17,21 +17,29 @@ export interface FileState {
  * of 300,000 files is remembered by these, for whole records of them would take half of the memory that is allowed.
  */
 export function printOf(path: string, { sizeBytes, mtimeNs, inode }: FileState): number {
+  words.setFloat64(0, sizeBytes);
+  words.setBigInt64(8, mtimeNs);
+  words.setBigUint64(16, inode);
   let high = 0x811c9dc5;
   let low = 0x01000193;
-  const add = (word: number): void => {
+  for (let at = 0; at < path.length; at++) {
+    const code = path.charCodeAt(at);
+    high = Math.imul(high ^ code, 0x01000193);
+    low = Math.imul(low ^ code, 0x85ebca6b);
+    low ^= low >>> 15;
+  }
+  for (let at = 0; at < 24; at += 4) {
+    const word = words.getInt32(at);
     high = Math.imul(high ^ word, 0x01000193);
-    low = Math.imul(low ^ word, 0x85ebca6b) ^ (high >>> 15);
-  };
-  for (let at = 0; at < path.length; at++) add(path.charCodeAt(at));
-  add(sizeBytes % 0x1_0000_0000);
-  add(Math.floor(sizeBytes / 0x1_0000_0000));
-  for (const value of [mtimeNs, inode]) {
-    add(Number(BigInt.asUintN(32, value)));
-    add(Number(BigInt.asIntN(32, value >> 32n)));
+    high ^= high >>> 13;
+    low = Math.imul(low ^ word, 0x85ebca6b);
+    low ^= low >>> 15;
   }
   return (high >>> 0) * 0x20_0000 + (low >>> 11);
 }
+
+/** Where numbers are taken apart: arithmetic on a bigint would cost more than all the rest. */
+const words = new DataView(new ArrayBuffer(24));
 
 /**
  * Since when files are seen in the state that they are in. A look observes every file that is waited for, so what one does
@@ -44,34 +52,35 @@ export interface Sightings {
   remember(print: number, sinceMs: number): void;
   /** A look is over. Of a whole one, those observed in it are the ones that count; a broken one changes nothing. */
   turn(isWhole: boolean): void;
-  /** Wall clock, ms: when the next file may have settled; null: none is settling. */
-  dueMs(nowMs: number): number | null;
+  /** Wall clock, ms: when the first of those that were settling in the last look may have settled; null: none was. */
+  readonly dueMs: number | null;
   readonly size: number;
 }
 
 export function createSightings(settleMs: number): Sightings {
   let before = new Map<number, number>();
   let seen = new Map<number, number>();
+  let dueMs: number | null = null;
+  let nextDueMs = Number.POSITIVE_INFINITY;
   return {
     observe(print, nowMs) {
       // One that lies ahead was seen before the clock was set back.
       const first = before.get(print) ?? Number.POSITIVE_INFINITY;
       const sinceMs = first <= nowMs ? first : nowMs;
       seen.set(print, sinceMs);
-      return settleMs === 0 || (first <= nowMs && nowMs - sinceMs >= settleMs) ? "settled" : "settling";
+      if (settleMs === 0 || (first <= nowMs && nowMs - sinceMs >= settleMs)) return "settled";
+      nextDueMs = Math.min(nextDueMs, sinceMs + settleMs);
+      return "settling";
     },
     remember: (print, sinceMs) => void before.set(print, sinceMs),
     turn(isWhole) {
       if (isWhole) before = seen;
+      dueMs = isWhole && nextDueMs < Number.POSITIVE_INFINITY ? nextDueMs : null;
+      nextDueMs = Number.POSITIVE_INFINITY;
       seen = new Map();
     },
-    dueMs(nowMs) {
-      let due: number | null = null;
-      for (const sinceMs of before.values()) {
-        const atMs = sinceMs + settleMs;
-        if (atMs > nowMs && (due === null || atMs < due)) due = atMs;
-      }
-      return due;
+    get dueMs() {
+      return dueMs;
     },
     get size() {
       return before.size;

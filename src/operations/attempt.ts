@@ -104,7 +104,7 @@ async function decide(cx: Context, tools: AttemptTools, file: ClaimedFile, elaps
     if (known.ours && cx.policy.onChange === "fail") {
       throw new UploaderError(
         "changed",
-        `${file.path} differs from what was uploaded under this key before (${known.sizeBytes} bytes then, ${file.sizeBytes} now)`,
+        `${file.path} differs from what was uploaded under this key before (${known.sizeBytes < 0 ? "of unknown size" : `${known.sizeBytes} bytes`} then, ${file.sizeBytes} now)`,
         {
           hint: "a second card with the same names? give it a prefix of its own; to send it as a new version: --on-change replace",
         },

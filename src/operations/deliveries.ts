@@ -4,19 +4,13 @@ import {
   type ClaimedDelivery,
   type DeliveryEnding,
   type DeliveryPlan,
-  deliveryBackoff,
   deliveryFormats,
-  headersOf,
-  laterBackoff,
   type Means,
-  missingSecret,
-  readAnswer,
-  retryAfterMs,
-  startSignature,
   type Trigger,
-  verdictOf,
   type WebhookAnswer,
 } from "../core/deliveries.ts";
+import { deliveryBackoff, laterBackoff, readAnswer, retryAfterMs, verdictOf } from "../core/delivery-answer.ts";
+import { headersOf, missingSecret, startSignature, unspeakable } from "../core/delivery-message.ts";
 import { asUploaderError } from "../core/errors.ts";
 import type { Context } from "./context.ts";
 
@@ -31,6 +25,8 @@ export interface SendInput {
   sessionId: number | null;
   /** How long failed attempts are repeated; 0: none is waited for. */
   waitMs: number;
+  /** A daemon, which need not say in each pass what is still due. */
+  comesAgain?: boolean;
   /** This one before all others; once it has ended, the others are not waited for. */
   first?: number | null;
 }
@@ -74,6 +70,7 @@ export async function sendDue(cx: DeliveryContext, input: SendInput): Promise<Se
   const { deliveries } = cx.store;
   const { project, first = null } = input;
   let { waitMs } = input;
+  const level = input.comesAgain ? "detail" : "info";
   const means = meansOf(trigger);
   const startedMs = cx.now();
   const sent = { delivered: 0, refused: 0 };
@@ -86,11 +83,8 @@ export async function sendDue(cx: DeliveryContext, input: SendInput): Promise<Se
     const spentMs = cx.now() - startedMs;
     if (next.due === 0 || cx.stopping.aborted) return { ...sent, due: next.due };
     if (next.sendable === 0) {
-      notice(
-        cx,
-        input,
-        `${counted(next.due)} due, and cannot be sent from here: other secrets, or another URL, are wanted`,
-      );
+      const why = "cannot be sent from here: other secrets, or another URL, are wanted";
+      notice(cx, input, `${counted(next.due)} due, and ${why}`, level);
       return { ...sent, due: next.due };
     }
     await deliveries.rescue(project);
@@ -106,11 +100,8 @@ export async function sendDue(cx: DeliveryContext, input: SendInput): Promise<Se
     }
     const delayMs = Math.max(next.delayMs ?? 0, shortestPauseMs);
     if (cx.now() - startedMs + delayMs > waitMs) {
-      notice(
-        cx,
-        input,
-        `${counted(next.due)} still due; the next upload, retry, sync or trigger of the project sends it`,
-      );
+      const then = "the next upload, retry, sync or trigger of the project sends it";
+      notice(cx, input, `${counted(next.due)} still due; ${then}`, level);
       return { ...sent, due: next.due };
     }
     await cx.sleep(delayMs, cx.stopping);
@@ -144,7 +135,7 @@ function notice(
 async function deliver(cx: DeliveryContext, trigger: Trigger, delivery: ClaimedDelivery): Promise<DeliveryEnding> {
   const startedMs = cx.now();
   const ending = await post(cx, trigger, delivery).then(
-    (answer) => endingOfAnswer(cx, delivery, answer),
+    (answer) => endingOfAnswer(cx, trigger, delivery, answer),
     (error: unknown) => endingOfError(cx, delivery, error),
   );
   return { ...ending, durationMs: cx.now() - startedMs };
@@ -172,12 +163,17 @@ async function post(cx: DeliveryContext, trigger: Trigger, delivery: ClaimedDeli
 
 type Ending = Omit<DeliveryEnding, "durationMs">;
 
-function endingOfAnswer(cx: DeliveryContext, delivery: ClaimedDelivery, answer: WebhookAnswer): Ending {
+function endingOfAnswer(
+  cx: DeliveryContext,
+  trigger: Trigger,
+  delivery: ClaimedDelivery,
+  answer: WebhookAnswer,
+): Ending {
   const { verdict, hint } = verdictOf(answer.status);
-  const { answer: text, jobId } = readAnswer(answer.text);
+  const { answer: text, jobId } = readAnswer(answer.text, unspeakable(trigger.secrets, trigger.plan));
   const askedMs = verdict === "again" || verdict === "later" ? retryAfterMs(answer.retryAfter, cx.wallClock()) : null;
   const plan = verdict === "later" ? laterBackoff : deliveryBackoff;
-  const where = answer.location === null ? "" : ` to ${answer.location.slice(0, 200)}`;
+  const where = answer.location === null ? "" : ` to ${answer.location.replace(/[?#].*$/s, "").slice(0, 200)}`;
   const delivered = verdict === "delivered";
   return {
     verdict,

@@ -10,6 +10,7 @@ import type { Context } from "./context.ts";
 import { createDeriver } from "./derive.ts";
 import { createGate } from "./gate.ts";
 import type { Lease } from "./lease.ts";
+import { createProvisions } from "./provisions.ts";
 import { createRecorder } from "./recorder.ts";
 import { createSettler } from "./settler.ts";
 
@@ -44,9 +45,10 @@ const idleMs = 2_000;
 export async function drain(cx: Context, input: DrainInput): Promise<DrainResult> {
   const { sessionId, lease } = input;
   const recorder = createRecorder(cx, sessionId);
-  const settler = createSettler(cx, sessionId, lease, recorder);
+  const settler = createSettler(cx, sessionId, lease, recorder, () => progressed());
   const ready: ClaimedFile[] = [];
   let cursor = 0;
+  let rewoundMs = cx.now();
   let claiming: Promise<void> | null = null;
   let finished = false;
   let notReady = 0;
@@ -58,10 +60,9 @@ export async function drain(cx: Context, input: DrainInput): Promise<DrainResult
   const dropping = AbortSignal.any([cx.dropping, failed.signal]);
   const gate = createGate(cx, sessionId, stopping);
 
-  const hooks = { signal: dropping, uploads: recorder.uploads, onBytes: input.onBytes };
+  const provisions = createProvisions(cx, input.destinationId, recorder);
+  const hooks = { signal: dropping, uploads: provisions.uploads, onBytes: input.onBytes };
   const deriver = createDeriver(cx, sessionId, () => lease.workerId);
-  const known = async (file: ClaimedFile) =>
-    (await cx.store.known(input.destinationId, [file.key])).get(file.key) ?? null;
 
   const claimSize = (): number => Math.min(claimAtMost, claimPerSlot * cx.concurrency.limit);
 
@@ -81,6 +82,7 @@ export async function drain(cx: Context, input: DrainInput): Promise<DrainResult
   const claimMore = async (): Promise<void> => {
     const files = await cx.store.claim(sessionId, lease.workerId, cursor, claimSize(), input.maxLooks);
     for (const file of files) lease.inHand.add(file.id);
+    await provisions.fetch(files);
     ready.push(...files);
     // What is urgent came from wherever it was.
     cursor = files.findLast(({ priority = bulk }) => priority >= bulk)?.id ?? cursor;
@@ -91,6 +93,11 @@ export async function drain(cx: Context, input: DrainInput): Promise<DrainResult
     }
     if (input.registering()) {
       await waitFor(input.registered(), idleMs);
+      // A watch registers for ever, and files behind the cursor are due again: changed ones, and those that failed once.
+      if (cx.now() - rewoundMs >= idleMs) {
+        cursor = 0;
+        rewoundMs = cx.now();
+      }
       return;
     }
     await settler.flush();
@@ -132,7 +139,7 @@ export async function drain(cx: Context, input: DrainInput): Promise<DrainResult
   const work = async (file: ClaimedFile): Promise<void> => {
     for (let probing = false; ; probing = true) {
       try {
-        const ending = await attempt(cx, { hooks, known, deriver }, file);
+        const ending = await attempt(cx, { hooks, known: provisions.known, deriver }, file);
         if (ending.move === "settle" || ending.move === "skip") gate.succeeded();
         return settler.add(ending);
       } catch (error) {
@@ -157,6 +164,7 @@ export async function drain(cx: Context, input: DrainInput): Promise<DrainResult
       if (stopping.aborted) settler.add({ move: "release", file: made });
       else await work(made);
     }
+    for (const each of [file, ...mine]) provisions.forget(each);
     await deriver.forget(file);
   };
 
@@ -215,7 +223,6 @@ export async function drain(cx: Context, input: DrainInput): Promise<DrainResult
   for (const file of ready) settler.add({ move: "release", file });
   try {
     await settler.flush();
-    progressed();
   } catch (error) {
     fail(error);
   }

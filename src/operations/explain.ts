@@ -244,13 +244,16 @@ const nextOf: Readonly<Record<FileStatus, (file: FileHistory, atWork: readonly W
           command: `uploader retry ${file.sessionId}`,
         },
   skipped: (file) => ({
-    what:
-      file.reason === "conflict"
-        ? "nothing: the store holds other bytes, and --on-conflict skip left them"
-        : file.reason === "superseded"
-          ? "nothing here: a later session took the file over"
-          : "nothing: the store holds these bytes",
+    what: skips[file.reason ?? ""] ?? "nothing: the store holds these bytes",
     at: null,
     command: null,
   }),
+};
+
+/** What comes of files that were skipped for another reason than that the store holds them. */
+const skips: Record<string, string> = {
+  conflict: "nothing: the store holds other bytes, and --on-conflict skip left them",
+  superseded: "nothing here: a later session took the file over",
+  not_in_layout: "nothing: the layout sends no such files",
+  package_incomplete: "nothing, unless its report comes after all and has not gone by itself",
 };

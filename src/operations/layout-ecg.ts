@@ -33,7 +33,7 @@ export function createEcgLayout({ memory, readOnly, users, dateFrom, zone }: Ecg
     const { nowMs, isSettled } = question;
     const place: EcgPlace = { destinationId: question.destinationId, prefix: question.prefix };
     const [known, waits, signups] = await Promise.all([
-      mind.recall(place, files.flatMap(namesOf)),
+      recall(place, files),
       mind.waits(place),
       planSignups(place, nowMs),
     ]);
@@ -58,6 +58,19 @@ export function createEcgLayout({ memory, readOnly, users, dateFrom, zone }: Ecg
       leftOut,
       notices: [...signups.notices, ...leftOutNotices(leftOut)],
     };
+  }
+
+  /** By name, and by path those whose name may be another file's. */
+  async function recall(place: EcgPlace, files: readonly LayoutFile[]): Promise<Map<string, KnownKey>> {
+    const names = files.map(namesOf);
+    const known = await mind.recall(place, [...new Set(names.map(([name]) => name))]);
+    const owners = new Map([...known].map(([name, { path }]) => [name, path]));
+    const others = files.flatMap(({ path }, at) => {
+      const [name, own] = names[at]!;
+      return owners.has(name) && owners.get(name) !== path ? [own] : [];
+    });
+    for (const [name, key] of await mind.recall(place, others)) known.set(name, key);
+    return known;
   }
 
   /** Files that the older program sent, by its log: from now on the store is known to hold them. */
@@ -112,8 +125,8 @@ export function createEcgLayout({ memory, readOnly, users, dateFrom, zone }: Ecg
 }
 
 const leftOutWords: Record<string, string> = {
-  not_in_layout: "no files of the layout ecg-reports: not sent",
-  package_incomplete: "parts of packages that are not complete: not sent",
+  not_in_layout: "not of the layout ecg-reports",
+  package_incomplete: "of a package that is not complete",
 };
 
 function leftOutNotices(files: readonly { key: string; reason: string }[]): string[] {
@@ -121,7 +134,8 @@ function leftOutNotices(files: readonly { key: string; reason: string }[]): stri
     const some = files.filter((file) => file.reason === reason);
     if (some.length === 0) return [];
     const names = some.slice(0, 3).map(({ key }) => baseName(key));
-    return [`${some.length} ${words} (${names.join(", ")}${some.length > 3 ? " …" : ""})`];
+    const what = some.length === 1 ? "1 file is" : `${some.length} files are`;
+    return [`${what} not sent, as ${words} (${names.join(", ")}${some.length > 3 ? " …" : ""})`];
   });
 }
 

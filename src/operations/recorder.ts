@@ -4,7 +4,6 @@
  */
 import { backoffMs } from "../core/backoff.ts";
 import { asUploaderError, type UploaderError } from "../core/errors.ts";
-import type { OpenUpload, UploadMemory } from "../core/ports.ts";
 import type { ClaimedFile, Memo } from "../core/store.ts";
 import type { Context } from "./context.ts";
 
@@ -13,7 +12,6 @@ type Applied = (stayed: ClaimedFile[]) => void;
 export interface Recorder {
   /** Resolves when the memo is safe: in the database, or on this disk. `applied` follows when the database has it. */
   record(memo: Memo, applied: Applied): Promise<void>;
-  readonly uploads: UploadMemory;
   /** Everything is in the database. Throws when it stays away longer than allowed; the journal keeps what it has. */
   flush(): Promise<void>;
 }
@@ -87,27 +85,9 @@ export function createRecorder(cx: Context, sessionId: number): Recorder {
       await safe;
     }
   };
-  const nothing = (): void => undefined;
-
-  /** An upload that only the journal knows of: begun while the database was away. */
-  const begun = (fileId: number): OpenUpload | null => {
-    let upload: OpenUpload | null = null;
-    for (const { memo } of kept) {
-      if (memo.call === "begin" && memo.fileId === fileId) upload = { ...memo.upload, parts: [] };
-      else if (memo.call === "part" && memo.uploadId === upload?.uploadId) upload.parts.push(memo.part);
-      else if (memo.call === "end" && memo.uploadId === upload?.uploadId) upload = null;
-    }
-    return upload;
-  };
 
   return {
     record,
-    uploads: {
-      find: async (fileId) => begun(fileId) ?? (await cx.store.uploads.find(fileId)),
-      begin: (fileId, upload) => record({ call: "begin", fileId, upload, atMs: cx.wallClock() }, nothing),
-      part: (uploadId, part) => record({ call: "part", uploadId, part }, nothing),
-      end: (uploadId, state) => record({ call: "end", uploadId, state }, nothing),
-    },
     async flush() {
       while (away && !failure) await recovering;
       if (failure) throw failure;

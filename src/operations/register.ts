@@ -7,6 +7,7 @@ import { compareKeys, joinKey, keyProblem, keyStart, refusalKey } from "../core/
 import { type Layout, type LayoutFile, type LayoutPlan, mirrorLayout, type Placement } from "../core/layout.ts";
 import type { Oddity, OddKind, ScannedFile } from "../core/ports.ts";
 import type { Candidate, Refusal } from "../core/store.ts";
+import type { WaitingFile } from "../core/sync.ts";
 import type { Context } from "./context.ts";
 
 export interface ScanTotals {
@@ -182,11 +183,15 @@ export async function registerTree(cx: Context, input: RegisterInput, signal: Ab
   };
   const layout = input.layout ?? mirrorLayout;
   const whole: LayoutFile[] = [];
+  // Rows that sync left without a key of their own: what is placed now moves them.
+  const waiting = new Set(layout.takes === "folder" ? (await cx.store.waiting(sessionId)).map(({ path }) => path) : []);
   const ask = (files: readonly LayoutFile[]): Promise<LayoutPlan> =>
     layout.plan(files, asItIs(cx.wallClock(), destinationId, prefix));
   const take = async (placements: readonly Placement[]): Promise<void> => {
     const { possible, refused } = candidatesOf(placements, prefix);
     await refuse(refused);
+    const awaited = possible.filter(({ path, body }) => !body && waiting.has(path));
+    await cx.store.rekey(sessionId, awaited);
     const verdicts = await cx.store.judge(sessionId, destinationId, possible);
     const wanting = await undecoded(cx, input, possible);
     const found =
@@ -216,7 +221,7 @@ export async function registerTree(cx: Context, input: RegisterInput, signal: Ab
         })),
       );
     }
-    totals.renewed += await cx.store.renew(sessionId, destinationId, verdicts.renewed);
+    totals.renewed += await cx.store.renew(sessionId, destinationId, [...new Set([...verdicts.renewed, ...awaited])]);
     totals.safeFiles += verdicts.safeFiles - wanting.length;
     totals.safeBytes += verdicts.safeBytes - wanting.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
     await cx.store.scanned(sessionId, totals.safeFiles, totals.safeBytes, false);
@@ -252,12 +257,19 @@ export async function registerTree(cx: Context, input: RegisterInput, signal: Ab
     else await take((await ask(possible)).placements);
   }
   if (layout.takes === "folder" && !signal.aborted) {
-    const { placements, waiting, leftOut, notices } = await ask(whole);
+    const { placements, leftOut, notices, ...plan } = await ask(whole);
     for (const message of notices) cx.emit({ type: "notice", sessionId, level: "info", message });
-    for (const { path, reason } of waiting) {
+    for (const { path, reason } of plan.waiting) {
       cx.emit({ type: "notice", sessionId, level: "detail", message: `${path}: not ready (${reason})` });
     }
-    totals.waiting = waiting.length;
+    totals.waiting = plan.waiting.length;
+    const kept = plan.waiting.map((file): WaitingFile => {
+      const delayMs = Math.max(0, (file.untilMs ?? 0) - cx.wallClock());
+      const { path, sizeBytes, mtimeNs, reason } = file;
+      return { path, key: joinKey(prefix, file.key), sizeBytes, mtimeNs, inode: 0n, reason, looks: 1, delayMs };
+    });
+    await cx.store.rekey(sessionId, kept);
+    await cx.store.wait(sessionId, destinationId, kept);
     await cx.store.leftOut(
       sessionId,
       destinationId,

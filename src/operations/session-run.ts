@@ -29,8 +29,6 @@ export interface SessionRunInput {
    * else is due · pass: what was uploaded and not told yet · none: the caller sees to it.
    */
   tell?: "session" | "pass" | "none";
-  /** Files that registration kept back, so that they have no row. */
-  heldBack?(): number;
   stopSignal(): "SIGINT" | "SIGTERM" | null;
 }
 
@@ -97,7 +95,7 @@ export async function runSession(cx: Context, input: SessionRunInput): Promise<S
 
   await progress.end();
   const tell = input.tell ?? "session";
-  return finish(cx, { sessionId, lease, fault, notReady: notReady + (input.heldBack?.() ?? 0), sent, startedMs, tell, stopSignal: input.stopSignal });
+  return finish(cx, { sessionId, lease, fault, notReady, sent, startedMs, tell, stopSignal: input.stopSignal });
 }
 
 /** Exponential pauses: delay, 2 x delay, 4 x delay (design A2). */

@@ -21,7 +21,14 @@ export interface Settler {
   readonly settledBytes: number;
 }
 
-export function createSettler(cx: Context, sessionId: number, lease: Lease, recorder: Recorder): Settler {
+/** `onApplied`: the database knows of more. */
+export function createSettler(
+  cx: Context,
+  sessionId: number,
+  lease: Lease,
+  recorder: Recorder,
+  onApplied: () => void,
+): Settler {
   let waiting: Ending[] = [];
   let writing: Promise<void> | null = null;
   let failure: UploaderError | null = null;
@@ -60,6 +67,7 @@ export function createSettler(cx: Context, sessionId: number, lease: Lease, reco
       const message = `${stayed.length} results came late: another worker had taken the files over`;
       cx.emit({ type: "notice", sessionId, level: "detail", message });
     }
+    onApplied();
   };
 
   const write = (batch: Ending[]): Promise<void> =>

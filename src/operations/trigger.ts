@@ -1,12 +1,6 @@
 /** `trigger`: tells another system of one session, now. */
-import {
-  type DeliveryFormat,
-  type DeliveryPlan,
-  type DeliveryRow,
-  type DeliverySecrets,
-  missingSecret,
-  type Trigger,
-} from "../core/deliveries.ts";
+import type { DeliveryFormat, DeliveryPlan, DeliveryRow, DeliverySecrets, Trigger } from "../core/deliveries.ts";
+import { missingSecret } from "../core/delivery-message.ts";
 import { UploaderError } from "../core/errors.ts";
 import { exitCodeOf } from "../core/exit-codes.ts";
 import type { SessionRow } from "../core/store.ts";

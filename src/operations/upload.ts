@@ -54,11 +54,9 @@ export async function upload(cx: Context, input: UploadInput): Promise<SummaryEv
   if (opened.rescued > 0) notice(`${files(opened.rescued)} taken back from a process that died`);
   if (opened.superseded > 0) notice(`taken afresh: ${files(opened.superseded)} that failed before`);
 
-  let waiting = 0;
   return runSession(cx, {
     opened,
     maxLooks,
-    heldBack: () => waiting,
     register:
       input.join !== null
         ? ({ signal, wake }) => untilScanned(cx, sessionId, signal, wake)
@@ -71,7 +69,6 @@ export async function upload(cx: Context, input: UploadInput): Promise<SummaryEv
               },
               signal,
             );
-            waiting = totals.waiting;
             for (const message of remarks(totals)) notice(message);
           },
     rounds: input.rounds,

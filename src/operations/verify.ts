@@ -69,7 +69,7 @@ const readBacksAtOnce = 8;
 /** From the surest down: the first that can tell, tells. */
 const ladder: readonly ((known: KnownObject, found: FoundObject) => Judgement | null)[] = [
   (known, found) =>
-    found.sizeBytes === known.sizeBytes
+    found.sizeBytes === known.sizeBytes || known.sizeBytes < 0
       ? null
       : different("size", `it has ${found.sizeBytes} bytes, ${known.sizeBytes} were sent`),
   ({ checksum: ours }, { checksum: theirs }) => {
@@ -179,7 +179,7 @@ export async function verify(cx: VerifyContext, input: VerifyInput): Promise<Ver
     const read = await limitReads(() =>
       persist(cx, () => cx.destination.readBack(expected.key, whole.form, cx.stopping)),
     );
-    result.readBack++;
+    if (read !== "unknown") result.readBack++;
     return finding(judgeContent(read, whole.digest, judgement), found.sizeBytes);
   };
 
@@ -199,7 +199,8 @@ export async function verify(cx: VerifyContext, input: VerifyInput): Promise<Ver
   try {
     for await (const page of pages(cx, session)) {
       const findings = await limit.map(page, (expected) => look(expected));
-      if (result.objects === 0 && findings.every(({ verdict }) => verdict === "unknown")) throw mayNotAsk();
+      if (result.objects === 0 && findings.every(({ verdict, by }) => verdict === "unknown" && by === "look"))
+        throw mayNotAsk();
       for (const finding of findings) count(finding);
       const refuted = findings.filter(({ verdict }) => verdict === "missing" || verdict === "different");
       if (input.forget && refuted.length > 0) {
@@ -232,7 +233,12 @@ function judgeContent(
   byHead: Judgement,
 ): Judgement {
   if (read === "absent") return { verdict: "missing", by: "presence", detail: "it vanished while it was asked for" };
-  if (read === "unknown") return { ...byHead, detail: byHead.detail ?? "it may not be read" };
+  // Asked to read it, nobody may call proven what could not be read.
+  if (read === "unknown") {
+    return byHead.verdict === "different"
+      ? byHead
+      : { verdict: "unknown", by: "content", detail: "it may not be read" };
+  }
   if (read.digest === digest) return proven("content");
   return different("content", `read back whole, its digest is ${read.digest}, ${digest} was sent`);
 }

@@ -16,9 +16,11 @@ export interface TickGap {
   ticks: number;
 }
 
-export interface OddTick {
+export interface TickOddity {
   kind: "backward" | "duplicate" | "zero";
   record: number;
+  /** Elapsed ticks the record was given. */
+  atTicks: number;
   /** Signed step in ticks; 0 for a duplicate. A `zero` tick did not move the clock. */
   stepTicks: number;
 }
@@ -26,7 +28,7 @@ export interface OddTick {
 export interface ClockReport {
   /** At most `mostListed` are listed; `counts` is complete. */
   gaps: readonly TickGap[];
-  oddTicks: readonly OddTick[];
+  oddTicks: readonly TickOddity[];
   counts: { gaps: number; rollovers: number; backward: number; duplicate: number; zero: number };
   /** Steps of at most ten periods, and all others: a wrong record length shows here (SF 4.4). */
   steps: { regular: number; irregular: number };
@@ -50,7 +52,10 @@ export interface Clock {
 
 /** A gap is a step of more than this many periods. */
 const gapPeriods = 10;
-/** A forward step this close to a whole turn is a step back: 10 s of 24-bit ticks, an eighth of a turn at most. */
+/**
+ * A forward step this close to a whole turn is a step back: 10 s of 24-bit ticks, an eighth of a turn at most, and less
+ * where the period itself comes near a turn (2-byte ticks below 1 Hz).
+ */
 const backwardWindowTicks = 10 * ticksPerSecond;
 /** Most gaps and most odd ticks that are listed one by one. */
 export const mostListed = 10_000;
@@ -60,10 +65,10 @@ export function openClock({ tickBytes, dividerTicks, rule, startTicks, anchor }:
   const turn = 2 ** (8 * tickBytes);
   const mask = turn - 1;
   const isWide = tickBytes === 3;
-  const backFrom = turn - Math.min(backwardWindowTicks, turn / 8);
+  const backFrom = turn - Math.min(backwardWindowTicks, turn / 8, Math.max(0, turn - 2 * dividerTicks));
   const gapFrom = gapPeriods * dividerTicks;
   const gaps: TickGap[] = [];
-  const oddTicks: OddTick[] = [];
+  const oddTicks: TickOddity[] = [];
   const counts = { gaps: 0, rollovers: 0, backward: 0, duplicate: 0, zero: 0 };
   const steps = { regular: 0, irregular: 0 };
   const startLow = startTicks % turn;
@@ -72,9 +77,9 @@ export function openClock({ tickBytes, dividerTicks, rule, startTicks, anchor }:
   let previous = -1;
   let elapsed = 0;
 
-  const note = (kind: OddTick["kind"], record: number, stepTicks: number) => {
+  const note = (kind: TickOddity["kind"], record: number, stepTicks: number) => {
     counts[kind]++;
-    if (oddTicks.length < mostListed) oddTicks.push({ kind, record, stepTicks });
+    if (oddTicks.length < mostListed) oddTicks.push({ kind, record, atTicks: elapsed, stepTicks });
   };
 
   /** The first record of the file that has a believable tick. */
@@ -94,16 +99,17 @@ export function openClock({ tickBytes, dividerTicks, rule, startTicks, anchor }:
     const step = (tick - previous) & mask;
     const isBack =
       rule === "half" ? tick < previous && previous - tick <= turn / 2 : rule === "true" && step >= backFrom;
-    const isOutOfTurn = rule === "true" && tick === 0 && step > turn - backFrom;
-    // Firmware 1.00 to 1.01.003 writes tick 0 when the card is slow; blank records come from a cut power.
-    if (isOutOfTurn && (!isBack || isBlankRecord(bytes, at, stride))) {
+    // Firmware 1.00 to 1.01.003 writes tick 0 when the card is slow; blank records come from a cut power. Shortly before
+    // or after a rollover 0 may be a true tick: there only a blank record tells.
+    const isZero = rule === "true" && tick === 0 && step > gapFrom;
+    if (isZero && ((step > turn - backFrom && !isBack) || isBlankRecord(bytes, at, stride))) {
       note("zero", record, 0);
       return;
     }
     if (step === 0) note("duplicate", record, 0);
     else if (isBack) {
-      note("backward", record, step - turn);
       elapsed += step - turn;
+      note("backward", record, step - turn);
     } else {
       if (tick < previous) counts.rollovers++;
       takeForward(step, record);

@@ -1,5 +1,5 @@
 import { words } from "./bytes.ts";
-import { type ClockReport, openClock } from "./clock.ts";
+import { type ClockReport, openClock, type TickOddity } from "./clock.ts";
 import { assertCloudReadable } from "./cloud-sync.ts";
 import type { Note } from "./faults.ts";
 import { openFrames, type SyncMark } from "./frames.ts";
@@ -53,8 +53,14 @@ export interface Gap {
   durationMs: number;
 }
 
-export interface DecodeReport extends Omit<ClockReport, "gaps"> {
+export interface OddTick extends Omit<TickOddity, "atTicks"> {
+  /** Time the record was given. */
+  timeMs: number;
+}
+
+export interface DecodeReport extends Omit<ClockReport, "gaps" | "oddTicks"> {
   gaps: readonly Gap[];
+  oddTicks: readonly OddTick[];
   records: number;
   /** Unix ms (device ms with source `device`) of the first and last record; `null` without records. */
   startMs: number | null;
@@ -157,11 +163,16 @@ export function openDecoder(headerBytes: Uint8Array, options: DecoderOptions = {
     finish() {
       const clockReport = clock.report();
       const msPerUnit = layout.timeUnit === "ms" ? 1 : 1000;
+      const msAt = (ticks: number) => {
+        const one = Float64Array.of(ticks);
+        toTime(one, 1);
+        return one[0]! * msPerUnit;
+      };
       const gaps = clockReport.gaps.map(({ record, fromTicks, ticks }) => {
-        const ends = new Float64Array([fromTicks, fromTicks + ticks]);
-        toTime(ends, 2);
-        return { record, startMs: ends[0]! * msPerUnit, durationMs: (ends[1]! - ends[0]!) * msPerUnit };
+        const startMs = msAt(fromTicks);
+        return { record, startMs, durationMs: msAt(fromTicks + ticks) - startMs };
       });
+      const oddTicks = clockReport.oddTicks.map(({ atTicks, ...odd }) => ({ ...odd, timeMs: msAt(atTicks) }));
       const trailing = frames.trailingBytes();
       const notes = [...start.notes, ...layout.notes, ...headerNotes(header), ...tickNotes(clockReport)];
       if (trailing > 0 && !isEnded) {
@@ -171,7 +182,7 @@ export function openDecoder(headerBytes: Uint8Array, options: DecoderOptions = {
       if (records === 0) notes.push({ code: "no_records", message: "the file holds a header and no record" });
       const startMs = first === null ? null : first * msPerUnit;
       const endMs = last === null ? null : last * msPerUnit;
-      return { ...clockReport, gaps, records, startMs, endMs, sync: fit.line(), notes };
+      return { ...clockReport, gaps, oddTicks, records, startMs, endMs, sync: fit.line(), notes };
     },
   };
 }

@@ -2,7 +2,7 @@ import type { Recording } from "./recording.ts";
 
 /** Least and greatest value of each column in equal slices of time, so a spike of one sample is never lost. */
 export interface Envelope {
-  /** Unix ms (device ms) of the first slice's start and the last one's end. */
+  /** Unix ms (device ms) of the earliest and the latest row: the first slice's start and the last one's end. */
   startMs: number;
   endMs: number;
   slices: number;

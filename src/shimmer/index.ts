@@ -1,6 +1,5 @@
 /** The door of the decoder: everything outside this folder imports from here. No I/O; errors are `UploaderError`s. */
 
-export type { OddTick } from "./clock.ts";
 export {
   type Block,
   type DecodeOptions,
@@ -8,6 +7,7 @@ export {
   type Decoder,
   type DecoderOptions,
   type Gap,
+  type OddTick,
   openDecoder,
 } from "./decoder.ts";
 export { type Description, describeHeader } from "./description.ts";

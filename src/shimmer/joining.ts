@@ -1,8 +1,8 @@
-import { mostListed, type OddTick } from "./clock.ts";
-import type { DecodeOptions, DecodeReport, Gap } from "./decoder.ts";
+import { mostListed } from "./clock.ts";
+import type { DecodeOptions, DecodeReport, Gap, OddTick } from "./decoder.ts";
 import { badRecording, type Note } from "./faults.ts";
 import { type Header, longHeaderBytes } from "./header.ts";
-import { decodePart, type OpenPart, type Part } from "./passes.ts";
+import { decodePart, fileName, type OpenPart, type Part } from "./passes.ts";
 import type { TimeSource } from "./time-source.ts";
 
 /** Facts of a recording: all parts, before any choice of channels or time. */
@@ -85,9 +85,9 @@ export function joinReports(parts: readonly OpenPart[]): RecordingReport {
       counts.gaps++;
       gaps.push({ record: records, startMs: lastMs!, durationMs: pauseMs });
     }
-    if (pauseMs < 0) notes.push(overlap(part.name, -pauseMs));
+    if (pauseMs < 0) notes.push(overlap(fileName(part), -pauseMs));
     if ((report.sync === null) !== (parts[0]!.report.sync === null))
-      notes.push(unevenSync(part.name, report.sync !== null));
+      notes.push(unevenSync(fileName(part), report.sync !== null));
     for (const gap of report.gaps) gaps.push({ ...gap, record: gap.record + records });
     for (const odd of report.oddTicks) oddTicks.push({ ...odd, record: odd.record + records });
     for (const note of report.notes) if (!notes.some(({ message }) => message === note.message)) notes.push(note);

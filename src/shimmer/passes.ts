@@ -18,6 +18,11 @@ export interface Part {
   chunks(): Iterable<Uint8Array>;
 }
 
+/** Last segment of a part's name: a result must not tell on which disk the recording lay, and is the same from any. */
+export function fileName({ name }: Part): string {
+  return name.slice(name.lastIndexOf("/") + 1);
+}
+
 /** A part whose clock has been read. */
 export interface OpenPart {
   part: Part;

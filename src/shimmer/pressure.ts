@@ -22,7 +22,8 @@ export function pressureConverter(header: Header): CompensatePressure | null {
   const { coefficientBytes, make } = chips[header.pressureChip];
   const block = pressureBlock(header);
   const coefficients = block.subarray(0, coefficientBytes);
-  const isEmpty = coefficients.every((byte) => byte === 0) || coefficients.every((byte) => byte === 0xff);
+  // Byte by byte: the BMP280's last two stand apart from the others, and may be blank in the other way.
+  const isEmpty = coefficients.every((byte) => byte === 0 || byte === 0xff);
   if (coefficientBytes > 0 && isEmpty) return null;
   const compensate = make(new DataView(block.buffer, block.byteOffset), header.setup.pressureOversampling);
   return (temperature, pressure, from, to) => {

@@ -4,7 +4,7 @@ import type { Header } from "./header.ts";
 import { assertSameSession, commonTimeSource, joinReports, type RecordingReport } from "./joining.ts";
 import type { Profile } from "./layout.ts";
 import { deviceLabel } from "./names.ts";
-import { decodePart, isOpen, type Part, survey, within } from "./passes.ts";
+import { decodePart, fileName, isOpen, type Part, survey, within } from "./passes.ts";
 import type { Column } from "./plan.ts";
 import { chooseColumns } from "./selection.ts";
 import type { StartTime } from "./time-source.ts";
@@ -30,6 +30,7 @@ export interface Recording {
   count: number;
   timeUnit: "ms" | "s";
   report: RecordingReport;
+  /** File names of the parts, without folders. */
   partNames: readonly string[];
   /** One pass over the bytes: blocks of the columns with these indices (of `columns`), all when absent. Blocks are borrowed. */
   blocks(pick?: readonly number[]): Generator<Block>;
@@ -81,7 +82,7 @@ export function openRecording(parts: readonly Part[], options: RecordingOptions 
     count,
     timeUnit,
     report: joinReports(opened),
-    partNames: parts.map(({ name }) => name),
+    partNames: parts.map(fileName),
     blocks: (pick = everything) => blocks(pick),
     load() {
       const values = columns.map(() => new Float64Array(count));

@@ -1,6 +1,7 @@
 /**
  * Postgres binary arrays. node-postgres sends a Buffer as a binary parameter; building it here costs a fraction of its
  * text form, which quotes every element. Layout: PostgreSQL source, src/backend/utils/adt/arrayfuncs.c, array_recv.
+ * A column of nothing but nulls is sent as an empty array: beside longer ones `unnest` fills it up with nulls.
  */
 
 const OID = { bool: 16, bytea: 17, int8: 20, int4: 23, text: 25 } as const;
@@ -12,12 +13,17 @@ function array<T>(
   write: (target: Buffer, value: T, at: number) => void,
 ): Buffer {
   let length = 20;
-  for (const value of values) length += 4 + (value === null ? 0 : sizeBytes(value));
-  const target = Buffer.allocUnsafe(values.length === 0 ? 12 : length);
-  target.writeInt32BE(values.length === 0 ? 0 : 1, 0);
-  target.writeInt32BE(values.includes(null) ? 1 : 0, 4);
+  let nulls = 0;
+  for (const value of values) {
+    if (value === null) nulls++;
+    length += 4 + (value === null ? 0 : sizeBytes(value));
+  }
+  const isEmpty = nulls === values.length;
+  const target = Buffer.allocUnsafe(isEmpty ? 12 : length);
+  target.writeInt32BE(isEmpty ? 0 : 1, 0);
+  target.writeInt32BE(nulls > 0 && !isEmpty ? 1 : 0, 4);
   target.writeInt32BE(oid, 8);
-  if (values.length === 0) return target;
+  if (isEmpty) return target;
   target.writeInt32BE(values.length, 12);
   target.writeInt32BE(1, 16);
   let at = 20;

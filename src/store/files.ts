@@ -29,11 +29,11 @@ const columns = (files: readonly Candidate[]) => ({
   mtimes: int8Array(files.map((file) => file.mtimeNs)),
 });
 
-/** What a layout says beside the key. */
+/** What a layout says beside the key; null: the usual, which the statement knows. */
 const placed = (files: readonly Candidate[]) => ({
-  types: textArray(files.map((file) => file.type ?? "recording")),
-  priorities: int4Array(files.map((file) => file.priority ?? priorities.bulk)),
-  bodies: byteaArray(files.map((file) => file.body ?? null)),
+  types: textArray(files.map(({ type }) => (type === "recording" ? null : (type ?? null)))),
+  priorities: int4Array(files.map(({ priority }) => (priority === priorities.bulk ? null : (priority ?? null)))),
+  bodies: byteaArray(files.map(({ body }) => body ?? null)),
 });
 
 const facts = (objects: readonly (ObjectFact | null)[]) => ({
@@ -161,8 +161,7 @@ export function fileMethods(run: Run): FileMethods {
 
     async register(sessionId, destinationId, files, expect) {
       if (files.length === 0) return { registered: 0, busy: [] };
-      const expects = textArray(files.map(() => expect));
-      const scanned = { sessionId, destinationId, ...columns(files), ...placed(files), expects };
+      const scanned = { sessionId, destinationId, ...columns(files), ...placed(files), expect };
       const insert = async (): Promise<number> =>
         (await run<{ registered: number }>("files_register", scanned))[0]!.registered;
       let registered = await insert();

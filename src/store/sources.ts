@@ -1,4 +1,3 @@
-import { UploaderError } from "../core/errors.ts";
 import type { SourceMemory, SourceState } from "../core/sources.ts";
 import { camel } from "./camel.ts";
 import type { Run } from "./runner.ts";
@@ -6,10 +5,7 @@ import type { Run } from "./runner.ts";
 export function sourceMethods(run: Run): SourceMemory {
   return {
     async recordPass(pass) {
-      const [noted] = await run<{ id: number }>("sources_pass", { ...pass });
-      const [row] = await run("sources_state", { id: noted?.id ?? null });
-      if (!row) throw new UploaderError("internal", `the pass of source ${pass.name} was not recorded`);
-      return camel<SourceState>(row);
+      await run("sources_pass", { ...pass });
     },
     sources: async (project) => (await run("sources_states", { project })).map(camel<SourceState>),
     waitingBytes: async (project) =>

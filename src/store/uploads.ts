@@ -1,41 +1,45 @@
-import type { ChecksumAlgorithm, UploadMemory } from "../core/ports.ts";
+import type { ChecksumAlgorithm, OpenUpload } from "../core/ports.ts";
+import type { Store } from "../core/store.ts";
+import { int8Array } from "./arrays.ts";
 import type { Run } from "./runner.ts";
 
 /** Parts of files on their way, remembered so that any process can continue them. */
-export function uploadMemory(run: Run): UploadMemory {
-  return {
-    async find(fileId) {
-      const rows = await run<{
-        upload_id: string;
-        key: string;
-        part_size_bytes: number;
-        size_bytes: number;
-        mtime_ns: string;
-        checksum_algorithm: ChecksumAlgorithm | null;
-        part_number: number | null;
-        part_bytes: number;
-        etag: string;
-        checksum: string | null;
-      }>("uploads_find", { fileId });
-      const first = rows[0];
-      if (!first) return null;
-      return {
-        uploadId: first.upload_id,
-        key: first.key,
-        partSizeBytes: first.part_size_bytes,
-        sizeBytes: first.size_bytes,
-        mtimeNs: BigInt(first.mtime_ns),
-        checksumAlgorithm: first.checksum_algorithm,
-        parts: rows
-          .filter((row) => row.part_number !== null)
-          .map((row) => ({
-            partNumber: row.part_number!,
-            sizeBytes: row.part_bytes,
-            etag: row.etag,
-            checksum: row.checksum,
-          })),
+export function uploadMemory(run: Run): Store["uploads"] {
+  const findAll = async (fileIds: readonly number[]): Promise<Map<number, OpenUpload>> => {
+    const rows = await run<{
+      file_id: number;
+      upload_id: string;
+      key: string;
+      part_size_bytes: number;
+      size_bytes: number;
+      mtime_ns: string;
+      checksum_algorithm: ChecksumAlgorithm | null;
+      part_number: number | null;
+      part_bytes: number;
+      etag: string;
+      checksum: string | null;
+    }>("uploads_find", { fileIds: int8Array(fileIds) });
+    const found = new Map<number, OpenUpload>();
+    for (const row of rows) {
+      const upload = found.get(row.file_id) ?? {
+        uploadId: row.upload_id,
+        key: row.key,
+        partSizeBytes: row.part_size_bytes,
+        sizeBytes: row.size_bytes,
+        mtimeNs: BigInt(row.mtime_ns),
+        checksumAlgorithm: row.checksum_algorithm,
+        parts: [],
       };
-    },
+      found.set(row.file_id, upload);
+      if (row.part_number === null) continue;
+      const { part_number: partNumber, part_bytes: sizeBytes, etag, checksum } = row;
+      upload.parts.push({ partNumber, sizeBytes, etag, checksum });
+    }
+    return found;
+  };
+  return {
+    findAll,
+    find: async (fileId) => (await findAll([fileId])).get(fileId) ?? null,
     async begin(fileId, upload, ageMs = 0) {
       await run("uploads_begin", { fileId, ...upload, mtimeNs: upload.mtimeNs.toString(), ageMs });
     },

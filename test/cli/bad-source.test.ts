@@ -115,6 +115,9 @@ describe.concurrent("configurations", () => {
   it("uploader upload --config comma.json --json", async () => {
     const ended = await place.run([...write("comma2.json", '{\n  "source" "card"\n}'), "--json"]);
     expect(ended).toMatchObject({ exitCode: 2, stderr: "" });
-    expect(ended.events()).toMatchObject([{ type: "error", code: "config_invalid", exitCode: 2 }]);
+    expect(ended.events()).toMatchObject([
+      { type: "error", code: "config_invalid", exitCode: 2 },
+      { type: "summary", sessionId: null, status: "failed", exitCode: 2 },
+    ]);
   });
 });

@@ -66,7 +66,7 @@ describe.concurrent("buckets", () => {
     refused("missing", {
       destination: "s3://missing/x",
       exitCode: 14,
-      message: /^error: .*bucket.*does not exist.*\n {2}\S/,
+      message: /^error: .*the bucket missing does not exist \(NoSuchBucket.*\n {2}check the bucket's name/,
     }));
 
   it("uploader upload CARD s3://far/x, in another region: named, and used there", async () => {
@@ -80,7 +80,8 @@ describe.concurrent("buckets", () => {
     refused("not-ours", {
       args: ["--s3-expected-bucket-owner", "999999999999"],
       exitCode: 12,
-      message: /error: .*denied access.*\n {2}\S/,
+      message:
+        /error: .*denied access.*\n {2}does account 999999999999 \(s3\.expectedBucketOwner\) own the bucket reef\? .*s3:PutObject/,
       ends: "access_denied",
     }));
 
@@ -120,7 +121,7 @@ describe.concurrent("credentials", () => {
     refused("expired", {
       env: { AWS_ACCESS_KEY_ID: "EXPIRED", AWS_SESSION_TOKEN: "token" },
       exitCode: 12,
-      message: /^error: .*credentials have expired.*\n {2}renew them/,
+      message: /^error: .*credentials have expired.*\n {2}renew them \(for single sign-on: aws sso login\)\n$/,
     }));
 
   it("uploader upload …, with a policy that allows nothing: found by the first file, told once", async () => {
@@ -155,7 +156,7 @@ describe("what another program put there", () => {
     expect(failed.stderr).toMatch(
       /^failed: a\/1\.wav: the store holds other bytes under theirs\/a\/1\.wav, and uploader did not/m,
     );
-    expect(failed.stdout).toMatch(/1 uploaded, 1 skipped \(safe already, or left alone\), 1 failed\n/);
+    expect(failed.stdout).toMatch(/1 uploaded, 1 skipped, 1 failed\n/);
     const skipped = await place.run([...args, "--on-conflict", "skip"]);
     expect(skipped.exitCode).toBe(3);
     expect(skipped.stdout).toMatch(/^session \d+ finished, but some files were kept back: the store holds other bytes/);
@@ -168,9 +169,11 @@ describe("what another program put there", () => {
 
 describe("a store that is away", () => {
   it("AWS_ENDPOINT_URL_S3=http://127.0.0.1:(nobody) uploader upload …", async () => {
-    const env = { AWS_ENDPOINT_URL_S3: `http://127.0.0.1:${await freePort()}` };
-    const message = /^error: .*cannot be reached \(ECONNREFUSED\)\n {2}check the network, the endpoint/;
-    await refused("away", { env, exitCode: 14, message });
+    const endpoint = `http://127.0.0.1:${await freePort()}`;
+    const message = new RegExp(
+      `^error: .*the store \\(${endpoint}\\) cannot be reached \\(ECONNREFUSED\\)\\n {2}check the network, the endpoint`,
+    );
+    await refused("away", { env: { AWS_ENDPOINT_URL_S3: endpoint }, exitCode: 14, message });
   });
 
   it("uploader upload …, with a clock that is an hour off", async () => {

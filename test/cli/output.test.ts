@@ -78,7 +78,11 @@ describe.concurrent("usage", () => {
     [["status", "99999"], /^error: there is no session 99999 in this database\n {2}see: uploader sessions --all\n$/],
     [["status", "--project", "unheard"], /^error: project unheard has no session yet\n/],
     [["upload"], /^error: no destination is named\n {2}uploader upload/],
-    [["upload", "card", "s3://Reef/x"], /only lower-case letters, digits, dots and dashes/],
+    [
+      ["upload", "card", "s3://Reef/x"],
+      /^error: argument destination: .*only lower-case letters, digits, dots and dashes/,
+    ],
+    [["upload", "card", "--destination", "s3://Reef/x"], /^error: flag --destination: /],
     [["upload", "card", "gs://reef/x"], /gs: is not supported/],
   ] as const)("uploader %j", async (args, message) => {
     const { exitCode, stdout, stderr } = await place.run(args);
@@ -99,7 +103,10 @@ describe.concurrent("usage", () => {
         message: "unknown option '--bananas'",
         hint: "see: uploader upload --help",
       },
+      expect.objectContaining({ type: "summary", sessionId: null, status: "failed", totalFiles: 0, exitCode: 2 }),
     ]);
+    // A command that runs no session ends with its error.
+    expect((await place.run(["status", "two", "--json"])).events()).toHaveLength(1);
   });
 });
 
@@ -146,6 +153,7 @@ describe.concurrent("upload", () => {
       status: "completed",
       totalFiles: 3,
       totalBytes: 600,
+      filesSafe: 0,
       filesUploaded: 3,
       filesSkipped: 0,
       filesFailed: 0,
@@ -414,6 +422,8 @@ describe("retry", () => {
       { key: "again/one.wav", status: "uploaded" },
       { key: "again/two.wav", status: "failed", permanent: false, code: "store_failed" },
     ]);
+    const verified = await place.run(["verify", "latest", "--project", "again"]);
+    expect(verified.stderr).toBe("1 file of the session failed, and was not asked about\n");
     const listed = await place.run(["files", "--project", "again", "--status", "failed"]);
     expect(listed.stdout).toMatch(/^failed {10,}20 B {2}two\.wav {2}\[store_failed: .+, 1 attempt\]\n$/);
     const known = await place.run(["status", "--project", "again"]);

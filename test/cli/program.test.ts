@@ -2,6 +2,7 @@
 import { type Command, CommanderError } from "commander";
 import { describe, expect, it } from "vitest";
 import { completionScript, shells } from "../../src/cli/completion.ts";
+import { fillTree } from "../../src/cli/flags.ts";
 import { buildProgram } from "../../src/cli/program.ts";
 
 const pathOf = (command: Command): string =>
@@ -34,7 +35,7 @@ function examplesOf(command: Command): string[] {
 const words = (line: string): string[] =>
   [...line.matchAll(/(?:'[^']*'|"[^"]*"|[^\s'"])+/g)].map(([word]) => word.replaceAll(/['"]/g, ""));
 
-const commands = all(buildProgram());
+const commands = all(fillTree(buildProgram()));
 
 /** Parses without running anything. */
 async function parse(line: string): Promise<string> {

@@ -1,9 +1,12 @@
 /** Telling others, as a user does it: the program, a store, a receiver. */
 import { writeFileSync } from "node:fs";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { selfSignedCertificate } from "../support/certificate.ts";
 import { answers, olderSecret, type Receiver, secret, startReceiver } from "../support/receiver.ts";
 import { openWorkplace, type Workplace } from "./workplace.ts";
+
+// Up to six runs of the program in one test, on a machine that may be busy.
+vi.setConfig({ testTimeout: 120_000 });
 
 let place: Workplace;
 let receiver: Receiver;
@@ -82,11 +85,8 @@ describe("upload", () => {
 
   it("files failed: nobody is told, which is said; the retry that brings them in tells", async () => {
     const { to, project } = card();
-    place.s3.faults.add({
-      match: (call) => call.key?.endsWith("a/2.wav") === true,
-      fault: { kind: "error", status: 503 },
-      times: 1_000,
-    } as never);
+    const match = { operation: "PutObject", key: new RegExp(`^${project}/a/2`) } as const;
+    place.s3.faults.push({ match, action: { kind: "error", code: "InternalError" }, times: 1_000 });
     const first = await place.run(["upload", ...to, "--trigger-url", receiver.url, "--attempts", "1", "--skip-retry"], {
       env: signing,
     });
@@ -110,6 +110,22 @@ describe("upload", () => {
       exitCode: 0,
     });
     expect(await deliveries(project)).toEqual([]);
+  });
+});
+
+describe("sync", () => {
+  it("tells for each pass that sent something, with those files", async () => {
+    const { to, project, folder } = card({ "1.csv": 10, "2.csv": 20 });
+    const pass = () => place.run(["sync", ...to, "--settle", "0", "--trigger-url", receiver.url], { env: signing });
+    const named = () => receiver.received.map((got) => (got.json() as { files: string[] }).files);
+    const first = await pass();
+    expect(first.exitCode, first.stderr).toBe(0);
+    expect(await pass()).toMatchObject({ exitCode: 0 });
+    writeFileSync(`${folder}/3.csv`, "new");
+    expect(await pass()).toMatchObject({ exitCode: 0 });
+    const path = (name: string): string => `s3://reef/${project}/${name}`;
+    expect(named()).toEqual([[path("1.csv"), path("2.csv")], [path("3.csv")]]);
+    for (const got of receiver.received) receiver.verify(got);
   });
 });
 
@@ -147,7 +163,7 @@ describe("trigger", () => {
     ]);
     for (const each of [secret, olderSecret]) receiver.verify(receiver.received[0]!, each);
     const again = await place.run(["trigger", "latest", ...own, "--url", receiver.url], { env });
-    expect(again.stdout).toMatch(/was told already, on .*\n[^]*--replay/);
+    expect(again.stdout).toMatch(/was told already, on .*\n[\s\S]*--replay/);
     expect(receiver.received).toHaveLength(1);
     expect(await place.run(["trigger", "latest", ...own, "--replay"], { env })).toMatchObject({ exitCode: 0 });
     expect(receiver.received[1]).toMatchObject({ id: receiver.received[0]!.id, body: receiver.received[0]!.body });
@@ -156,7 +172,7 @@ describe("trigger", () => {
       { attempts: 2, history: [{ verdict: "delivered" }, { verdict: "delivered", httpStatus: 202 }] },
     ]);
     const table = await place.run(["trigger", "latest", ...own, "--history"]);
-    expect(table.stdout).toMatch(/^delivery +status[^]*delivered[^]*HTTP 202/);
+    expect(table.stdout).toMatch(/^delivery +status[\s\S]*delivered[\s\S]*HTTP 202/);
     expect(table.stdout + history.stdout + told.stdout).not.toMatch(/whsec_/);
   });
 

@@ -25,7 +25,7 @@ async function used(name: string, env: Record<string, string | undefined>, uid?:
   if (uid !== undefined) chownSync(own, uid, uid);
   const options = { cwd: own, env: { ...embedded, ...env }, ...(uid === undefined ? {} : { uid }) };
   const first = await place.run(["upload", "../card", "archive"], options);
-  expect(first.stderr).toMatch(/^The folder .* does not exist yet.*\nsession 1: .*\n$/);
+  expect(first.stderr).toMatch(/^the folder .* does not exist yet.*\nsession 1: .*\n$/);
   expect(first.stdout).toMatch(/^session 1 complete: .*\n {2}2 files, 300 B: 2 uploaded\n/);
   expect(first.exitCode).toBe(0);
   expect(filesBelow(`${own}/archive`)).toEqual(["a/1.wav", "b/2.wav"]);
@@ -64,7 +64,7 @@ describe.concurrent("uploader upload CARD archive, with nothing installed", () =
     const ended = await place.run(["status"], { env, uid: nobody });
     expect([ended.exitCode, ended.stdout]).toEqual([13, ""]);
     expect(ended.stderr).toMatch(
-      /^error: The state folder \S+ cannot be used: permission denied\n {2}Set UPLOADER_STATE_DIR/,
+      /^error: the state folder \S+ cannot be used: permission denied\n {2}set UPLOADER_STATE_DIR/,
     );
   });
 });

@@ -150,7 +150,12 @@ describe("secrets", () => {
         MADXXX_API_KEY: "lent",
       },
     }).config;
-    expect(secrets).toEqual({ databasePassword: "hush", triggerSecrets: [key("abc"), key("de")], triggerApiKey: "k" });
+    expect(secrets).toEqual({
+      databasePassword: "hush",
+      triggerSecrets: [key("abc"), key("de")],
+      triggerApiKey: "k",
+      pseudonymKey: null,
+    });
   });
 
   test("faults are named without the secret", () => {
@@ -161,6 +166,9 @@ describe("secrets", () => {
       /^UPLOADER_TRIGGER_API_KEY_FILE: .*nowhere does not exist$/,
     );
     expect(messageOf({ UPLOADER_TRIGGER_API_KEY_FILE: "empty" })).toContain("is empty");
+    expect(messageOf({ UPLOADER_PSEUDONYM_KEY: "hush hush hush" })).toMatch(
+      /^UPLOADER_PSEUDONYM_KEY: .*16 characters$/,
+    );
     expect(messageOf({ UPLOADER_DATABASE_PASSWORD: "a", UPLOADER_DATABASE_PASSWORD_FILE: "b" })).toContain("both set");
     for (const bad of ["hush", "whsec_", "whsec_hu$h", `${key("a")},hush`]) {
       const message = messageOf({ UPLOADER_TRIGGER_SECRET: bad });
@@ -177,6 +185,7 @@ describe("secrets", () => {
         UPLOADER_DATABASE_PASSWORD: "hush",
         UPLOADER_TRIGGER_SECRET: key("hush"),
         UPLOADER_TRIGGER_API_KEY: "hush",
+        UPLOADER_PSEUDONYM_KEY: "hush hush hush hush",
         UPLOADER_TRIGGER_URL: "https://u:hush@example.org/hook?token=hush&x=hush#hush",
         UPLOADER_S3_ENDPOINT: "http://u:hush@s3.example.org:9000",
       },
@@ -187,7 +196,12 @@ describe("secrets", () => {
       destination: "s3://reef/C2",
       concurrency: "auto",
       database: { connection: { kind: "url", url: "postgresql://u:***@h/x?sslmode=require&password=***" } },
-      secrets: { databasePassword: "(hidden)", triggerSecrets: "(hidden)", triggerApiKey: "(hidden)" },
+      secrets: {
+        databasePassword: "(hidden)",
+        triggerSecrets: "(hidden)",
+        triggerApiKey: "(hidden)",
+        pseudonymKey: "(hidden)",
+      },
       s3: { endpoint: "http://u:***@s3.example.org:9000/" },
     });
   });

@@ -92,6 +92,8 @@ describe("flags", () => {
       "decode.formats": "csv",
       bytesInFlight: "64MiB",
       "database.schema": "reef",
+      http: "127.0.0.1:9464",
+      logKeep: "7",
     };
     for (const { path, env, takesValue, flag } of flags) {
       const choice = /<([^|>]+)\|/.exec(flag)?.[1];

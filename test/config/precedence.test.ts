@@ -28,7 +28,7 @@ test("without anything there are only defaults", () => {
     trigger: { url: null, format: "session", timeoutMs: 30_000 },
     sync: { intervalSeconds: 15, settleSeconds: 5 },
     sources: [],
-    secrets: { databasePassword: null, triggerSecrets: [], triggerApiKey: null },
+    secrets: { databasePassword: null, triggerSecrets: [], triggerApiKey: null, pseudonymKey: null },
     cloudUploadEnabled: true,
     configPath: null,
   });

@@ -1,18 +1,17 @@
 import { createHmac } from "node:crypto";
 import { Webhook } from "standardwebhooks";
 import { describe, expect, it } from "vitest";
+import type { DeliveryRecipe } from "../../src/core/deliveries.ts";
+import { readAnswer, retryAfterMs, verdictOf } from "../../src/core/delivery-answer.ts";
 import {
-  type DeliveryRecipe,
   filePath,
   headersOf,
   missingSecret,
-  readAnswer,
   renderBody,
-  retryAfterMs,
   rootPath,
   startSignature,
-  verdictOf,
-} from "../../src/core/deliveries.ts";
+  unspeakable,
+} from "../../src/core/delivery-message.ts";
 import type { SessionRow } from "../../src/core/store.ts";
 
 const session = {
@@ -122,7 +121,7 @@ describe("the answer", () => {
     [206, "later"],
     [301, "later"],
     [307, "later"],
-    [400, "refused"],
+    [400, "later"],
     [401, "later"],
     [403, "later"],
     [404, "later"],
@@ -142,17 +141,32 @@ describe("the answer", () => {
   ] as const)("%i: %s", (status, verdict) => expect(verdictOf(status).verdict).toBe(verdict));
 
   it("a job's id is kept where there is one", () => {
-    expect(readAnswer('{"job_id":"j-1","status":"queued"}')).toEqual({
+    expect(readAnswer('{"job_id":"j-1","status":"queued"}', [])).toEqual({
       answer: '{"job_id":"j-1","status":"queued"}',
       jobId: "j-1",
     });
-    expect(readAnswer('{"job_id":17}').jobId).toBe("17");
-    expect(readAnswer('{"job_id":{"a":1}}').jobId).toBeNull();
-    expect(readAnswer('{"job_id":"cut o')).toEqual({ answer: '{"job_id":"cut o', jobId: null });
-    expect(readAnswer("<html>\0</html>")).toEqual({ answer: "<html></html>", jobId: null });
-    expect(readAnswer(" \n")).toEqual({ answer: null, jobId: null });
-    expect(readAnswer("x".repeat(10_000)).answer).toHaveLength(2_000);
-    expect(readAnswer(`${"x".repeat(1_999)}🐋`).answer).toBe("x".repeat(1_999));
+    expect(readAnswer('{"job_id":17}', []).jobId).toBe("17");
+    expect(readAnswer('{"job_id":{"a":1}}', []).jobId).toBeNull();
+    expect(readAnswer('{"job_id":"cut o', [])).toEqual({ answer: '{"job_id":"cut o', jobId: null });
+    expect(readAnswer("<html>\0</html>", [])).toEqual({ answer: "<html></html>", jobId: null });
+    expect(readAnswer(" \n", [])).toEqual({ answer: null, jobId: null });
+    expect(readAnswer("x".repeat(10_000), []).answer).toHaveLength(2_000);
+    expect(readAnswer(`${"x".repeat(1_999)}🐋`, []).answer).toBe("x".repeat(1_999));
+  });
+
+  it("secrets that an endpoint echoes are not kept", () => {
+    const secrets = { signing: ["whsec_abcd"], apiKey: "key-1" };
+    const plan = {
+      url: "https://u:pa55word@x.example/h?token=t0ken&n=1",
+      shownUrl: "https://x.example/",
+      recipe: recipe(),
+    };
+    const hidden = unspeakable(secrets, plan);
+    expect(readAnswer('{"job_id":"key-1","said":"whsec_abcd pa55word t0ken n=1"}', hidden)).toEqual({
+      answer: '{"job_id":"***","said":"*** *** *** n=1"}',
+      jobId: "***",
+    });
+    expect(unspeakable(secrets, { ...plan, shownUrl: plan.url })).toEqual(["whsec_abcd", "key-1"]);
   });
 
   it("Retry-After: seconds or a date, a day at most; nonsense is none", () => {

@@ -77,6 +77,12 @@ describe("a recording's device", () => {
     expect(names("lab/Walk_1772344000/Shimmer_FFFF-000/000")).toEqual([facts.deviceMac, ...own]);
   });
 
+  it("what is no name is left out: a file must not fail for its header", () => {
+    const odd = { deviceMac: facts.deviceMac, deviceName: "a\u0000b" };
+    const path = `${"x".repeat(201)}__20250925_232338__T__Shimmer_DDD6-000__000.txt`;
+    expect(deviceNamesOf(odd, recordingPlace(path))).toEqual([facts.deviceMac, "Shimmer_DDD6", "DDD6"]);
+  });
+
   it("parts of the name", () => {
     expect(recordingPlace("anna_20250601_101500_003.txt")).toEqual({
       phone: "anna",

@@ -35,7 +35,7 @@ export interface Scene extends Place {
   /** An empty bucket, an empty database, the tree as it was, nothing scripted. */
   reset(): Promise<void>;
   /** The program in a process of its own, behind both wires: `upload` of the tree, with more flags. */
-  start(flags?: string[], command?: string[]): Child;
+  start(flags?: string[], command?: string[], under?: string[]): Child;
   close(): Promise<void>;
 }
 
@@ -113,18 +113,18 @@ export async function openScene(options: SceneOptions): Promise<Scene> {
       makeTree(folder.path, options.tree);
       const [tables] = await sql(`select to_regclass(':"schema".sync_sessions') is not null as there`);
       if (!tables?.there) return;
-      // Deleting few rows is ten times faster than truncating tables.
-      for (const table of ["upload_attempts", "sync_sessions", "objects", "destinations", "projects"])
-        await sql(`delete from :"schema".${table}`);
+      // Deleting few rows is ten times faster than truncating tables. Projects and destinations stay, by their own rule.
+      for (const table of ["upload_attempts", "sync_sessions", "objects"]) await sql(`delete from :"schema".${table}`);
     },
-    start(flags = [], command = ["upload", folder.path, `s3://${bucket}/${prefix}`]) {
+    start(flags = [], command = ["upload", folder.path, `s3://${bucket}/${prefix}`], under = []) {
       const { accessKeyId, secretAccessKey } = s3.credential;
       const where = ["--endpoint-url", store.endpoint, "--database-url", postgres.url, "--database-schema", schema];
-      return startUploader([...command, ...where, "--region", s3.region, ...flags], {
+      const env = {
         AWS_ACCESS_KEY_ID: accessKeyId,
         AWS_SECRET_ACCESS_KEY: secretAccessKey,
         UPLOADER_STATE_DIR: state.path,
-      });
+      };
+      return startUploader([...command, ...where, "--region", s3.region, ...flags], env, under);
     },
     async close() {
       await postgres.close();

@@ -87,7 +87,7 @@ describe("the journal", () => {
         if (n === 4) down = false;
         if (n === 7) down = true;
         if (n === 9) down = false;
-        await recorder.uploads.end(String(n), "completed");
+        await recorder.record({ call: "end", uploadId: String(n), state: "completed" }, () => undefined);
       });
       await Promise.all(writing);
       down = false;

@@ -1,8 +1,12 @@
 /** Postgres goes away in the middle of a run: what is claimed is sent, results are kept, nothing is sent twice. */
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { md5Hex } from "../../src/core/checksum.ts";
 import type { Destination } from "../../src/core/ports.ts";
 import type { Store } from "../../src/core/store.ts";
+import { fixedConcurrency } from "../../src/operations/concurrency.ts";
+import type { Policy } from "../../src/operations/context.ts";
 import { type Database, openDatabase } from "../../src/store/database.ts";
 import { applyMemo, journalFolder, replayJournals } from "../../src/store/journal.ts";
 import { openStore } from "../../src/store/store.ts";
@@ -61,7 +65,7 @@ afterEach(async () => {
   await db.drop();
 });
 
-const context = (maxOutageMs = 15 * 60_000): TestContext => {
+const context = (maxOutageMs = 15 * 60_000, policy: Partial<Policy> = {}): TestContext => {
   const { store, hasty, database } = breakable;
   return {
     ...testContext({
@@ -70,7 +74,7 @@ const context = (maxOutageMs = 15 * 60_000): TestContext => {
       root: card.path,
       hasty,
       journalIn: state.path,
-      policy: { maxOutageMs },
+      policy: { maxOutageMs, ...policy },
       concurrency: 4,
     }),
   };
@@ -109,6 +113,38 @@ describe("a database that goes away", () => {
     });
     expect(journals()).toEqual([]);
     expect(written()).toEqual(Array(files).fill(1));
+  });
+
+  it("stops no claimed file that wanted to know something: large ones, begun before or not, and changed ones", async () => {
+    const large = ["large-1.wav", "large-2.wav"];
+    makeTree(card.path, { "known.wav": 10, "large-1.wav": 17 * 2 ** 20 });
+    breakable = await openBreakable(60_000);
+    s3.faults.push({ match: { operation: "CompleteMultipartUpload" }, action: { kind: "error", code: "NoSuchKey" } });
+    expect(await runUpload(context(15 * 60_000, { attempts: 1 }))).toMatchObject({ filesFailed: 1 });
+    makeTree(card.path, { "0.wav": 100, "known.wav": 11, "large-2.wav": 17 * 2 ** 20 });
+    let left = 4;
+    const destination: Destination = {
+      ...to,
+      put: async (job, hooks) => {
+        if (left === 4) await breakable.door.shut();
+        const outcome = await to.put(job, hooks);
+        if (--left === 0) await breakable.door.open();
+        return outcome;
+      },
+    };
+    const cx = context(15 * 60_000, { onChange: "replace" });
+    const again = await runUpload({ ...cx, destination, concurrency: fixedConcurrency(1) });
+    expect(again).toMatchObject({ status: "completed", exitCode: 0, filesUploaded: 4 });
+    expect(cx.of("notice").map(({ message }) => message)).toContain(
+      "the database is back and has been told everything",
+    );
+    for (const path of ["0.wav", "known.wav", ...large]) {
+      expect(s3.object("reef", `C1/${path}`)?.md5(), path).toBe(md5Hex(readFileSync(join(card.path, path))));
+    }
+    expect(s3.log.filter(({ operation }) => operation === "UploadPart")).toHaveLength(2 * 3);
+    expect(await db.sql(`select status, count(*)::int as n from :"schema".multipart_uploads group by 1`)).toEqual([
+      { status: "completed", n: 2 },
+    ]);
   });
 
   it("and stays away: exit 13; the next run brings the results in and sends nothing again", async () => {

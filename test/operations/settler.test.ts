@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { ClaimedFile, Ending } from "../../src/core/store.ts";
+import type { ClaimedFile, Ending, ObjectFact } from "../../src/core/store.ts";
 import type { Context } from "../../src/operations/context.ts";
 import type { Lease } from "../../src/operations/lease.ts";
 import type { Recorder } from "../../src/operations/recorder.ts";
@@ -18,10 +18,11 @@ const file = (id: number): ClaimedFile => ({
 });
 const ending = (id: number): Ending => ({ move: "release", file: file(id) });
 
-function settlerWith(record: Recorder["record"]) {
+function settlerWith(record: Recorder["record"], onApplied = (): void => undefined) {
   const lease: Lease = { workerId: 1, inHand: new Set(), onLost: () => undefined, end: async () => undefined };
   const recorder = { record, flush: async () => undefined } as unknown as Recorder;
-  return createSettler({ emit: () => undefined, wallClock: () => 0 } as unknown as Context, 1, lease, recorder);
+  const cx = { emit: () => undefined, wallClock: () => 0 } as unknown as Context;
+  return createSettler(cx, 1, lease, recorder, onApplied);
 }
 
 describe("the settler", () => {
@@ -53,6 +54,17 @@ describe("the settler", () => {
     await settler.room();
     await settler.flush();
     expect(written).toBe(3_000);
+  });
+
+  it("tells of results when the database has them, though no slot ends: as in a pause", async () => {
+    const told: number[] = [];
+    const settler = settlerWith(
+      async (_, applied) => applied([]),
+      () => told.push(settler.settledFiles),
+    );
+    const object = { sizeBytes: 1, mtimeNs: 1n } as ObjectFact;
+    settler.add({ move: "settle", file: file(1), object, requestId: null, durationMs: 1 });
+    await expect.poll(() => told).toEqual([1]);
   });
 
   it("what the database refuses is thrown, not swallowed", async () => {

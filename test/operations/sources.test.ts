@@ -14,8 +14,8 @@ beforeEach(async () => {
 });
 afterEach(() => db.drop());
 
-const pass = (over: Partial<PassRecord> = {}): Promise<SourceState> =>
-  db.store.recordPass({
+async function pass(over: Partial<PassRecord> = {}): Promise<SourceState> {
+  const record: PassRecord = {
     project: "reef",
     name: "ecg",
     source: "/cards/one",
@@ -28,7 +28,10 @@ const pass = (over: Partial<PassRecord> = {}): Promise<SourceState> =>
     filesSeen: 3,
     durationMs: 20,
     ...over,
-  });
+  };
+  await db.store.recordPass(record);
+  return (await db.store.sources(record.project)).find(({ name }) => name === record.name)!;
+}
 
 /** Everything that has happened so far happened so much earlier. */
 async function later(seconds: number): Promise<void> {

@@ -136,6 +136,18 @@ describe("verify against S3", () => {
     expect(result).toMatchObject({ exitCode: 15, readBack: 4 });
   });
 
+  it("calls nothing proven that was to be read back and may not be", async () => {
+    await runUpload(context());
+    s3.faults.push({
+      match: { operation: "GetObject" },
+      action: { kind: "error", code: "AccessDenied" },
+      times: again,
+    });
+    const result = await verifyLatest(context(), { readBackPercent: 100 });
+    expect(result).toMatchObject({ readBack: 0, provenByChecksum: 0, unknown: 4, exitCode: 12 });
+    expect(result.findings.map(({ detail }) => detail)).toEqual(Array(4).fill("it may not be read"));
+  });
+
   it("reads a composite back by its remembered part size, and says so when that is lost", async () => {
     to = await openOn(s3, "reef", { checksum: "sha256" });
     makeTree(card.path, { "large.wav": 17 * MiB });

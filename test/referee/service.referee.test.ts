@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { openNotifier } from "../../src/adapters/notify.ts";
 import { type ServicePlan, serviceUnit, timerUnit } from "../../src/core/service-unit.ts";
+import { stopServer } from "../cli/workplace.ts";
 import { openNotifySocket } from "../support/notify-socket.ts";
 import { refereeSuite } from "./packages.ts";
 
@@ -139,6 +140,7 @@ refereeSuite("under systemd", missing, () => {
       expect(await ended).toBe(143);
     } finally {
       child.kill("SIGKILL");
+      stopServer(join(folder, "state"));
       await socket.close();
     }
   });

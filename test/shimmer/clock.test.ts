@@ -35,7 +35,7 @@ describe("unwrapping the tick counter", () => {
 
   it("lists where and how much", () => {
     const { report } = run([1000, 1640, 1400, 101_400]);
-    expect(report.oddTicks).toEqual([{ kind: "backward", record: 2, stepTicks: -240 }]);
+    expect(report.oddTicks).toEqual([{ kind: "backward", record: 2, stepTicks: -240, timeMs: (1400 / 32768) * 1000 }]);
     expect(report.gaps).toEqual([
       { record: 3, startMs: (1400 / 32768) * 1000, durationMs: expect.closeTo((100_000 / 32768) * 1000, 9) },
     ]);
@@ -61,6 +61,17 @@ describe("unwrapping the tick counter", () => {
     expect(recording.report.counts.zero).toBe(2);
   });
 
+  it("… not even shortly before a rollover, where a tick of 0 with values is a gap", () => {
+    const ticks = [turn - 60_000, turn - 59_360, 0, turn - 58_080];
+    const read = (last: number) => {
+      const records = [u16(1), u16(2), u16(last), u16(4)];
+      const bytes = file({ enabled: [0, 0x20], start: ticks[0]! }, records, ticks);
+      return decode(bytes, { timeSource: "device" }).recording.report.counts;
+    };
+    expect(read(0)).toMatchObject({ zero: 1, gaps: 0, backward: 0 });
+    expect(read(3)).toMatchObject({ zero: 0, gaps: 1, backward: 1 });
+  });
+
   it("a first record with tick 0 is not the anchor", () => {
     const bytes = batteryFile(3, { start: 5_000_000 }, [0, 5_000_000, 5_000_640]);
     const { recording, columns } = decode(bytes, { timeSource: "device" });
@@ -76,6 +87,15 @@ describe("unwrapping the tick counter", () => {
     const body = [65000, 104, 744].flatMap((tick, index) => [...u16(tick), ...u16(index)]);
     const { columns } = decode(Uint8Array.from([...head, ...body]), { timeSource: "device", profile });
     expect([...columns[0]!.values].map((ms) => (ms / 1000) * 32768 - 65000)).toEqual(elapsed);
+  });
+
+  it("16-bit ticks almost a turn apart, below 1 Hz, step forward", () => {
+    const divider = 60_000;
+    const head = header({ firmware: [3, 0, 5, 0], enabled: [0, 0x20], divider });
+    const body = Array.from({ length: 20 }, (_, index) => [...u16((index * divider) % 2 ** 16), ...u16(index)]).flat();
+    const { recording } = decode(Uint8Array.from([...head, ...body]), { timeSource: "device" });
+    expect(recording.report.counts).toMatchObject({ backward: 0, gaps: 0 });
+    expect(recording.report.endMs).toBe((19 * divider * 1000) / 32768);
   });
 
   it("pins the first record to the header's time, or finds the time nearest to it", () => {

@@ -33,6 +33,28 @@ describe("the overview", () => {
     expect(wordsOf(shapes)).toContain("gap 9.79 s");
   });
 
+  it("marks odd ticks at their time, not at their place in the file", () => {
+    // The last of 1000 records steps back, but a pause as long as the recording lies before it.
+    const ticks = Array.from({ length: 1000 }, (_, index) => index * 640 + (index >= 100 ? 639_000 : 0));
+    ticks[110] = ticks[109]! - 100;
+    const { shapes, width } = draw(batteryFile(1000, {}, ticks));
+    const marks = linesOf(shapes, "second").filter((points) => points.length === 6);
+    expect(marks).toHaveLength(1);
+    const [left, right] = [176, width - 24];
+    const share = ticks[110]! / ticks[999]!;
+    expect(marks[0]![2]).toBeCloseTo(left + share * (right - left), -0.5);
+  });
+
+  it("of a range says the range, and leaves out what lies beside it", () => {
+    const ticks = Array.from({ length: 1000 }, (_, index) => index * 640);
+    ticks[900] = ticks[899]! - 100;
+    const at = (seconds: number) => Date.parse("2025-10-30T00:00:00Z") + 1000 * seconds;
+    const { title, shapes } = draw(batteryFile(1000, {}, ticks), { fromMs: at(5), toMs: at(10) });
+    expect(title).toBe("Shimmer_ABCD   2025-10-30 00:00:05 to 2025-10-30 00:00:09 UTC");
+    expect(wordsOf(shapes).join()).toContain("256 of 1000 samples");
+    expect(linesOf(shapes, "second")).toEqual([]);
+  });
+
   it("puts the axes of a sensor into one panel, and names it", () => {
     const bytes = file(
       { enabled: [0xc0] },

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { openDecoder } from "../../src/shimmer/decoder.ts";
 import { decode, openRecording, type RecordingOptions } from "../../src/shimmer/recording.ts";
+import { writeJson } from "../../src/shimmer/write/json.ts";
 import { batteryFile, clockSetTicks, file, header, join, poisoned, u16 } from "./support/recording.ts";
 
 const setMs = (clockSetTicks / 32768) * 1000;
@@ -155,6 +156,15 @@ describe("hourly parts of a session", () => {
     expect(time![100]! - time![99]!).toBeCloseTo((640 / 32768) * 1000, 6);
     expect(recording.report.counts.gaps).toBe(0);
     expect(recording.partNames).toEqual(["000", "001"]);
+  });
+
+  it("are told by their names alone: a result is the same from whatever disk", () => {
+    const results = ["sd/000", "/media/other/000"].map((name) => {
+      const text = Buffer.concat([...writeJson(openRecording([part(name, first)]))]).toString();
+      expect(JSON.parse(text).header.parts).toEqual(["000"]);
+      return text;
+    });
+    expect(results[0]).toBe(results[1]);
   });
 
   it("a pause between them is a gap, an overlap a note", () => {

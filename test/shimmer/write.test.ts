@@ -322,6 +322,13 @@ describe("summary", () => {
     expect(screen).toMatch(/Accel_LN_X .*[▁-█]/);
   });
 
+  it("without curves has no column for them", () => {
+    const lines = renderSummary({ summary, envelope: null }).split("\n");
+    const row = lines.find((line) => line.startsWith("Battery "));
+    expect(row).toMatch(/\d {2}mV$/);
+    expect(lines.find((line) => line.startsWith("channel "))).toMatch(/ SD {2}unit$/);
+  });
+
   it("a sparkline shows a spike of one sample, and blanks where nothing was recorded", () => {
     const flat = new Float64Array(48).fill(1);
     const max = flat.slice().fill(9, 20, 21);

@@ -333,6 +333,9 @@ describe("the tallies", () => {
       "x.tar.gz": "gz",
       "rec.0001": "none",
       "sentence. The end": "none",
+      "C1/Recording": "none",
+      "a/abc": "none",
+      "x.numbers1": "none",
     };
     const found = await db.sql<{ type: string }>(
       `select :"schema".file_type(key) as type from unnest($1::text[]) with ordinality as t(key, n) order by n`,

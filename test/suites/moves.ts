@@ -73,7 +73,9 @@ export function describeMoves(name: string, url?: () => string): void {
         await db.store.endWorker(rival.workerId, "done");
       },
       leave: async ({ opened, file }) => {
-        await db.sql(`update :"schema".file_uploads set not_ready = true where id = $1 and status = 'pending'`, [file.id]);
+        await db.sql(`update :"schema".file_uploads set not_ready = true where id = $1 and status = 'pending'`, [
+          file.id,
+        ]);
         await db.store.leave(opened.sessionId, opened.destinationId, [file.key], "gone");
       },
       abandon: ({ opened }) => run("files_abandon", { sessionId: opened.sessionId }),

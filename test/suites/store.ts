@@ -298,5 +298,23 @@ export function describeStore(name: string, url?: () => string): void {
       await db.store.uploads.end("u2", "completed");
       expect(await db.store.uploads.find(file.id)).toBeNull();
     });
+
+    it("hands the parts of a row left behind to the row that takes the file afresh", async () => {
+      const opened = await openWork(db);
+      const file = await rowIn(db, opened, "uploading");
+      const { key, mtimeNs } = file;
+      const upload = { uploadId: "left", key, partSizeBytes: 8, sizeBytes: 20, mtimeNs, checksumAlgorithm: null };
+      await db.store.uploads.begin(file.id, upload);
+      await db.store.uploads.part("left", { partNumber: 1, sizeBytes: 8, etag: "e1", checksum: null });
+      const ended = { requestId: null, durationMs: 1, code: "timed_out", message: "slow", permanent: false };
+      await db.store.settle(opened.workerId, [{ move: "give_up", file, ...ended }]);
+      const next = await openWork(db, { source: "/cards/two" });
+      await db.store.register(next.sessionId, next.destinationId, [file], "absent");
+      const [again] = await db.store.claim(next.sessionId, next.workerId, 0, 10, 3);
+      expect(again?.key).toBe(key);
+      expect(await db.store.uploads.findAll([again!.id])).toEqual(
+        new Map([[again!.id, { ...upload, parts: [{ partNumber: 1, sizeBytes: 8, etag: "e1", checksum: null }] }]]),
+      );
+    });
   });
 }

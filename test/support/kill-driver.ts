@@ -33,9 +33,10 @@ process.once("exit", () => {
   for (const child of children) child.kill("SIGKILL");
 });
 
-/** Runs `uploader …` with `--json`, as another user of this machine would. */
-export function startUploader(args: readonly string[], env: NodeJS.ProcessEnv): Child {
-  const child = spawn(process.execPath, [program, ...args, "--json"], {
+/** Runs `uploader …` with `--json`, as another user of this machine would; or as the last words of `under`. */
+export function startUploader(args: readonly string[], env: NodeJS.ProcessEnv, under: readonly string[] = []): Child {
+  const [command, ...words] = [...under, process.execPath, program, ...args, "--json"];
+  const child = spawn(command!, words, {
     env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });

@@ -33,7 +33,7 @@ export interface SyncOptions extends ContextOptions {
   /** Called before every pause. */
   onSleep?: (delayMs: number) => void | Promise<void>;
   looking?: Store;
-  events?: SyncEvents;
+  fileEvents?: SyncEvents;
 }
 
 export interface TestSync extends SyncContext {
@@ -72,7 +72,7 @@ export function syncContext(options: SyncOptions): TestSync {
     source: openWatchedTree({ root: options.root, include: options.include ?? [], exclude: [], now: clock.wallClock }),
     layout: mirrorLayout,
     completeness: openCompleteness(),
-    ...(options.events && { events: options.events }),
+    ...(options.fileEvents && { fileEvents: options.fileEvents }),
     beats: 0,
     onBeat() {
       cx.beats++;

@@ -16,7 +16,10 @@ const sendsAtMost = 3;
 
 const noRoom = Buffer.alloc(0);
 
-/** Null when the store holds every part. The first failure stops the others; parts already proven stay. */
+/**
+ * Null when the store holds every part. After a failure no other part is begun, and those on their way may arrive: what
+ * the store has taken need not be sent again. A setback stops them too, for nothing will come of this upload.
+ */
 export async function sendParts(context: Context, upload: Upload): Promise<Setback | null> {
   const { options } = context;
   const missing: number[] = [];
@@ -35,11 +38,12 @@ export async function sendParts(context: Context, upload: Upload): Promise<Setba
     while (next < missing.length && end === null) {
       try {
         const setback = await sendPart(context, upload, missing[next++]!, signal);
-        if (setback !== null) end ??= { setback };
+        if (setback === null) continue;
+        end ??= { setback };
+        stop.abort();
       } catch (error) {
         end ??= { error };
       }
-      if (end !== null) stop.abort();
     }
   }
   await Promise.all(Array.from({ length: lanes }, lane));

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { UploaderError } from "../../core/errors.ts";
+import { fillFlags } from "../flags.ts";
 
 export function defineHelp(program: Command): void {
   program
@@ -8,7 +9,7 @@ export function defineHelp(program: Command): void {
     .summary("all about a command")
     .description("The same as --help after the command.")
     .addHelpText("before", "Examples:\n  uploader help upload\n  uploader help config show\n")
-    .action((path: string[]) => commandAt(program, path).outputHelp());
+    .action((path: string[]) => fillFlags(commandAt(program, path)).outputHelp());
 }
 
 /** Throws `usage` when there is no such command. */

@@ -11,6 +11,8 @@ import { changeText, entryRow, entryTable, historyTable, unmappedTable } from ".
 const shown = ["database.url", "database.schema"];
 const telling = [...shown, "pseudonyms", "patientTags", "s3.profile"];
 
+const deviceWords = "a phone's id, a sensor's MAC or name, or a serial number";
+
 export function defineMapDevice(program: Command): void {
   const group = program
     .command("map-device")
@@ -42,7 +44,7 @@ ${exitStatusHelp(0, 1, 2, 12, 13, 14)}`,
     group
       .command(name)
       .summary(summary)
-      .description(summary)
+      .description(`${summary[0]!.toUpperCase()}${summary.slice(1)}.`)
       .addHelpText("before", `Examples:\n${example.replace(/^/gm, "  uploader map-device ")}\n`)
       .addHelpText(
         "after",
@@ -52,9 +54,9 @@ ${exitStatusHelp(0, 1, 2, 12, 13, 14)}`,
   const set = define(
     "set",
     "say who wore a device; what is not named stays as it is",
-    "set a9ae0f999916e210 P-017\nset Shimmer_DDD6 P-017 --from 2026-01-07 --to 2026-03-01\nset a9ae0f999916e210 P-017 --shimmer1 DDD6,DCFF --shimmer2 ''",
+    "set a9ae0f999916e210 P-017\nset Shimmer_DDD6 P-017 --from 2026-01-07 --to 2026-03-01\nset a9ae0f999916e210 P-017 --shimmer1 DDD6,DCFF",
   )
-    .argument("<device>")
+    .argument("<device>", deviceWords)
     .argument("<patient>", "as given, or - to read it from standard input")
     .option("--from <time>", "worn from then on; `open`: without a beginning")
     .option("--to <time>", "worn until then; `open`: without an end")
@@ -65,7 +67,7 @@ ${exitStatusHelp(0, 1, 2, 12, 13, 14)}`,
   );
 
   const get = define("get", "who wears a device, or wore it then", "get 00:06:66:12:AB:CD --at 2026-02-14T09:00Z")
-    .argument("<device>")
+    .argument("<device>", deviceWords)
     .option("--at <time>", "then instead of now");
   addConfigFlags(get, shown).action((device: string, flags: { at?: string }, command: Command) =>
     withMap(command, async (map, face) => {
@@ -83,7 +85,7 @@ ${exitStatusHelp(0, 1, 2, 12, 13, 14)}`,
   );
 
   const remove = define("remove", "take a device off the map; its history stays", "remove a9ae0f999916e210")
-    .argument("<device>")
+    .argument("<device>", deviceWords)
     .option("--at <time>", "only the entry that holds then");
   addConfigFlags(remove, telling).action((device: string, flags: { at?: string }, command: Command) =>
     withMap(command, async (map, face) => {
@@ -96,6 +98,7 @@ ${exitStatusHelp(0, 1, 2, 12, 13, 14)}`,
 
   const history = define("history", "every change of a device's entries", "history a9ae0f999916e210").argument(
     "<device>",
+    deviceWords,
   );
   addConfigFlags(history, shown).action((device: string, _flags: object, command: Command) =>
     withMap(command, async (map, face) => {
@@ -205,14 +208,18 @@ async function firstLine(chunks: AsyncIterable<string>): Promise<string> {
 const entriesText = (number: number): string => `${count(number)} ${number === 1 ? "entry" : "entries"}`;
 const recordingsText = (number: number): string => `${count(number)} ${number === 1 ? "recording" : "recordings"}`;
 
-/** What was uploaded follows. */
+/** What was uploaded follows. In JSON the row has said it. */
 async function tell({ tell: tellAll }: Pick<Map, "tell">, face: Face, recordings: number): Promise<void> {
-  const say = (message: string): void => face.emit({ type: "notice", sessionId: null, level: "info", message });
+  const say = (message: string): void => {
+    if (!face.json) face.emit({ type: "notice", sessionId: null, level: "info", message });
+  };
   if (recordings > 0) say(`${recordingsText(recordings)} corrected in the database`);
   const { summaries, tagged } = await tellAll();
-  if (summaries + tagged > 0) {
-    say(`in the store: ${count(summaries)} summaries written anew, tags of ${recordingsText(tagged)} set`);
-  }
+  const done = [
+    ...(summaries > 0 ? [`${count(summaries)} ${summaries === 1 ? "summary" : "summaries"} written anew`] : []),
+    ...(tagged > 0 ? [`tags of ${recordingsText(tagged)} set`] : []),
+  ];
+  if (done.length > 0) say(`in the store: ${done.join(", ")}`);
 }
 
 async function runList({ cx, verbs }: Map, face: Face, atText: string | undefined): Promise<void> {

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { redactConfig } from "../../config.ts";
+import { redactConfig, withRememberedStore } from "../../config.ts";
 import { exitStatusHelp } from "../exit-status.ts";
 import { openFace } from "../face.ts";
 import { addConfigFlags, givenConfigFlags, wholeNumber } from "../flags.ts";
@@ -19,7 +19,7 @@ export function defineRetry(program: Command): void {
     .summary("put failed files back and upload them")
     .description(
       "Puts a session's failed files back, attempts reset, and uploads them in parallel, in rounds. " +
-        "The session knows its source and destination.",
+        "The session knows its source, its destination and its s3 settings.",
     )
     .option("--rounds <n>", "rounds at most", wholeNumber, 3)
     .option("--delay <seconds>", "pause before the second round; doubled for every one after it", wholeNumber, 5)
@@ -46,7 +46,12 @@ async function run(argument: string, flags: RetryFlags, command: Command): Promi
     const state = await app.openState({ config: face.loaded.config, emit, stopping, dropping });
     closing.push(() => state.store.close());
     const session = await sessionOf(state.store, argument, face.loaded.config.project);
-    const config = withPlacesOf(session, face.loaded.config);
+    const remembered = withRememberedStore(face.loaded, await state.store.sessionConfig(session.id));
+    if (remembered.restored.length > 0) {
+      const message = `as the session had it: ${remembered.restored.join(", ")}`;
+      emit({ type: "notice", sessionId: session.id, level: "info", message });
+    }
+    const config = withPlacesOf(session, remembered.config);
     const world = { config, emit, stopping, dropping };
     const tree = await app.openSource(config, session.source);
     const concurrency = await app.openConcurrency(world);

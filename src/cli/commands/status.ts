@@ -88,9 +88,18 @@ async function showSources(store: Store, face: Face): Promise<boolean> {
   return states.length > 0;
 }
 
-async function runStatus(argument: string | undefined, flags: { follow?: boolean }, command: Command): Promise<void> {
+interface StatusFlags {
+  follow?: boolean;
+  pairs?: boolean;
+}
+
+async function runStatus(argument: string | undefined, flags: StatusFlags, command: Command): Promise<void> {
   await withStore(command, async (store, face, isAlive) => {
     const { project } = face.loaded.config;
+    if (flags.pairs) {
+      const { id } = await sessionOf(store, argument ?? "latest", project);
+      return (await import("./pairs.ts")).tellPairs(store, face, id);
+    }
     if (argument === undefined && (await showSources(store, face)) && (await store.sessions(project, 1)).length === 0)
       return;
     const { id } = await sessionOf(store, argument ?? "latest", project);

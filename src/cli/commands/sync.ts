@@ -57,10 +57,10 @@ export function defineSync(program: Command): void {
     .addHelpText(
       "after",
       `
-A file that is not ready yet is a pending row with its reason (uploader files latest
---status pending); exit 4 says that there are some. A watch waits for a store or
-database that is away, for as long as it takes, and for a source that is not
-there. What is in the store is never deleted. More: docs/sync.md`,
+A file that is not ready yet is a pending row with its reason (uploader files
+latest --status pending); exit 4 says that there are some. A watch waits for a
+store or database that is away, for as long as it takes, and for a source that
+is not there. What is in the store is never deleted. More: docs/sync.md`,
     );
   addConfigFlags(command, shown).action(run);
 }

@@ -11,7 +11,7 @@ export interface SyncContext extends Context {
   layout: Layout;
   completeness: Completeness;
   /** Wakes the loop when something moves; absent: the scan alone. */
-  events?: SyncEvents;
+  fileEvents?: SyncEvents;
   /** The loop is alive. */
   onBeat(): void;
 }

@@ -2,11 +2,9 @@
 import { join } from "node:path";
 import { joinKey, keyProblem, refusalKey } from "../../core/key.ts";
 import type { LayoutFile, Placement } from "../../core/layout.ts";
-import type { Oddity } from "../../core/ports.ts";
 import type { Candidate, Refusal } from "../../core/store.ts";
 import {
   createSightings,
-  type FolderChanges,
   printOf,
   type SeenFile,
   takenAnywayMs,
@@ -15,6 +13,7 @@ import {
   type WaitReason,
 } from "../../core/sync.ts";
 import { undecoded, unreadable } from "../register.ts";
+import { type Batch, inBatches } from "./batches.ts";
 import type { SyncContext } from "./context.ts";
 
 /** What a look, or a part of it, has found to do. */
@@ -321,7 +320,7 @@ export function createLooker(cx: SyncContext, place: { destinationId: number; pr
       }
       cx.source.undo(rows.map(({ path }) => path));
     },
-    dueMs: () => sightings.dueMs(cx.wallClock()),
+    dueMs: () => sightings.dueMs,
     get notReady() {
       return notReady;
     },
@@ -336,35 +335,6 @@ export function createLooker(cx: SyncContext, place: { destinationId: number; pr
 interface Why {
   reason: WaitReason;
   untilMs: number | null;
-}
-
-interface Batch {
-  files: SeenFile[];
-  oddities: Oddity[];
-  done(files: readonly SeenFile[]): void;
-}
-
-/** Folders put together, about `size` files at a time. */
-async function* inBatches(changes: AsyncIterable<FolderChanges>, size: number): AsyncGenerator<Batch> {
-  let folders: FolderChanges[] = [];
-  let count = 0;
-  const batchOf = (some: FolderChanges[]): Batch => ({
-    files: some.flatMap(({ files }) => files),
-    oddities: some.flatMap(({ oddities }) => oddities),
-    done(files) {
-      const dealtWith = new Set(files);
-      for (const folder of some) folder.done(folder.files.filter((file) => dealtWith.has(file)));
-    },
-  });
-  for await (const folder of changes) {
-    folders.push(folder);
-    count += folder.files.length + folder.oddities.length;
-    if (count < size) continue;
-    yield batchOf(folders);
-    folders = [];
-    count = 0;
-  }
-  if (folders.length > 0 || size === Number.POSITIVE_INFINITY) yield batchOf(folders);
 }
 
 const unseen = { sizeBytes: 0, mtimeNs: 0n, inode: 0n };

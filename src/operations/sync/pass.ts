@@ -18,18 +18,13 @@ export interface Pass {
 export async function tellOfPass(cx: SyncContext, source: SourceInput, pass: Pass): Promise<void> {
   const { error, notReady, filesThisRun, bytesThisRun, fullScan, sessionId, intervalSeconds } = pass;
   const durationMs = Math.round(pass.durationMs);
-  cx.emit({
-    type: "pass",
-    sessionId,
-    source: source.name,
-    errorCode: error?.code ?? null,
-    filesSeen: cx.source.files,
-    filesNotReady: notReady,
-    filesThisRun,
-    bytesThisRun,
-    durationMs,
-    fullScan,
-  });
+  const { files: filesSeen } = cx.source;
+  const errorCode = error?.code ?? null;
+  // A single pass has said it in its summary, which comes last.
+  if (intervalSeconds !== null) {
+    const told = { sessionId, source: source.name, errorCode, filesSeen, durationMs, fullScan };
+    cx.emit({ type: "pass", ...told, filesNotReady: notReady, filesThisRun, bytesThisRun });
+  }
   const { work, name, expectEverySeconds } = source;
   try {
     await cx.looking.recordPass({
@@ -41,8 +36,8 @@ export async function tellOfPass(cx: SyncContext, source: SourceInput, pass: Pas
       pid: cx.me.pid,
       intervalSeconds,
       expectEverySeconds,
-      errorCode: error?.code ?? null,
-      filesSeen: cx.source.files,
+      errorCode,
+      filesSeen,
       durationMs,
     });
   } catch (failure) {

@@ -3,6 +3,7 @@ import { asUploaderError, type ErrorCode, type UploaderError } from "../../core/
 import { sendDue, tellPass } from "../deliveries.ts";
 import type { SourceInput, SyncContext } from "./context.ts";
 import { keepSource } from "./lease.ts";
+import { linkedSignal } from "./linked-signal.ts";
 import { createLooker, type Findings } from "./look.ts";
 import { tellOfPass } from "./pass.ts";
 import { nextWork, runSyncSession, type SourceState } from "./session.ts";
@@ -11,9 +12,9 @@ import { nextWork, runSyncSession, type SourceState } from "./session.ts";
 const fullEveryMs = 5 * 60_000;
 /** Files that used up their attempts are put back this often. */
 const failedEveryMs = 5 * 60_000;
-/** Events of one moment make one look; and looks never take more than a twentieth of the time. */
+/** Events of one moment make one look; and looks never take more than a quarter of the time. */
 const gatherMs = 250;
-const lookShare = 20;
+const lookShare = 3;
 /** While files are on their way, whether they have arrived is asked this often. */
 const busyEveryMs = 1_000;
 /** Nothing waits for longer without showing that it is alive. */
@@ -75,23 +76,35 @@ function createWatch(cx: SyncContext, source: WatchInput, state: SourceState, is
     moved = false;
     nextLookMs = startedMs + source.intervalMs;
     const input = { sessionId: state.sessionId, full: isFull, onlySee: false, tellAll: false };
-    yield* looker.look(input, cx.stopping);
+    const found = looker.look(input, cx.stopping);
+    let spentMs = 0;
+    try {
+      for (;;) {
+        const resumedMs = cx.now();
+        const { done, value } = await found.next();
+        spentMs += cx.now() - resumedMs;
+        if (done) break;
+        yield value;
+      }
+    } finally {
+      await found.return(undefined);
+    }
     if (isFull) lastFullMs = startedMs;
-    lookMs = cx.now() - startedMs;
-    await cx.events?.follow(cx.source.folders, cx.source.files);
+    lookMs = spentMs;
+    await cx.fileEvents?.follow(cx.source.folders, cx.source.files);
     report(null);
   }
 
   /** Until it is time for another look, something moves, or `atMostMs` have passed. */
   const rest = async (atMostMs: number, signal: AbortSignal): Promise<void> => {
-    const over = new AbortController();
-    const ending = AbortSignal.any([signal, over.signal]);
-    const events = cx.events?.moved(ending).then((hasMoved) => {
+    const { signal: ending, end } = linkedSignal(signal);
+    const events = cx.fileEvents?.moved(ending).then((hasMoved) => {
       moved ||= hasMoved;
     });
     await Promise.race([cx.sleep(Math.max(0, Math.min(atMostMs, untilLookMs())), ending), ...(events ? [events] : [])]);
-    over.abort();
-    if (moved && !signal.aborted) await cx.sleep(Math.max(gatherMs, lookShare * lookMs), signal);
+    end();
+    const gatheringMs = Math.min(Math.max(gatherMs, lookShare * lookMs), source.intervalMs);
+    if (moved && !signal.aborted) await cx.sleep(gatheringMs, signal);
   };
 
   const untilLookMs = (): number => {
@@ -114,20 +127,27 @@ function createWatch(cx: SyncContext, source: WatchInput, state: SourceState, is
     const retryFailed = hasFailed && cx.now() - lastRetryMs >= failedEveryMs;
     if (first === null && !hasBacklog && !retryFailed) return null;
     if (retryFailed) lastRetryMs = cx.now();
-    const outcome = await runSyncSession(cx, {
-      source,
-      state,
-      looker,
-      first,
-      look: finding,
-      lookAfresh: look,
-      retryFailed,
-      dayStart: startOfDay(cx.wallClock()),
-      again: {
-        rest: (signal) => rest(busyEveryMs, signal),
-        next: () => (isTime() ? look() : null),
-        bears,
+    const [stopping, dropping] = [linkedSignal(cx.stopping), linkedSignal(cx.dropping)];
+    const outcome = await runSyncSession(
+      { ...cx, stopping: stopping.signal, dropping: dropping.signal },
+      {
+        source,
+        state,
+        looker,
+        first,
+        look: finding,
+        lookAfresh: look,
+        retryFailed,
+        dayStart: startOfDay(cx.wallClock()),
+        again: {
+          rest: (signal) => rest(busyEveryMs, signal),
+          next: () => (isTime() ? look() : null),
+          bears,
+        },
       },
+    ).finally(() => {
+      stopping.end();
+      dropping.end();
     });
     hasBacklog = true;
     const due = await cx.looking.syncDue(state.sessionId);
@@ -141,7 +161,7 @@ function createWatch(cx: SyncContext, source: WatchInput, state: SourceState, is
     if (!cx.trigger?.plan || state.sessionId === 0) return;
     const { project } = source.work;
     if (filesThisRun > 0 || isFirst) await tellPass(cx, state.sessionId);
-    await sendDue(cx, { project, sessionId: state.sessionId, waitMs: 0 });
+    await sendDue(cx, { project, sessionId: state.sessionId, waitMs: 0, comesAgain: true });
   };
 
   const round = async (): Promise<void> => {

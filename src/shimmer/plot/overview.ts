@@ -23,7 +23,7 @@ export function drawOverview(recording: Recording): Scene {
   const envelope = envelopeOf(recording, plotWidth);
   const panels = panelsOf(recording.columns);
   const height = page.top + panels.length * (page.panel + page.between) + page.bottom;
-  const title = titleOf(recording);
+  const title = titleOf(recording, envelope);
   const shapes: Shape[] = [
     { kind: "rect", x: 0, y: 0, width: page.width, height, color: "paper" },
     text(page.margin, 26, title, "start", "ink", "large"),
@@ -38,21 +38,23 @@ export function drawOverview(recording: Recording): Scene {
   panels.forEach((panel, row) => {
     shapes.push(...drawPanel(panel, envelope, page.top + row * (page.panel + page.between)));
   });
-  shapes.push(...timeLabels(recording, envelope, height - page.bottom), ...oddTickMarks(recording, envelope));
+  shapes.push(...timeLabels(recording, envelope, height - page.bottom), ...oddTickMarks(recording, envelope, xOf));
   return { width: page.width, height, title, shapes };
 }
 
-function titleOf(recording: Recording): string {
-  const { device, start, end } = describeHeader(recording);
-  return start === null
-    ? `${device}, no absolute time`
-    : `${device}   ${start.slice(0, 19).replace("T", " ")} to ${end!.slice(0, 19).replace("T", " ")} UTC`;
+/** What is drawn, which `--from` and `--to` may have made shorter than the recording. */
+function titleOf(recording: Recording, envelope: Envelope | null): string {
+  const { device, start } = describeHeader(recording);
+  if (start === null || envelope === null) return start === null ? `${device}, no absolute time` : device;
+  const [from, to] = [envelope.startMs, envelope.endMs].map((ms) => isoTime(ms)?.slice(0, 19).replace("T", " ") ?? "?");
+  return `${device}   ${from} to ${to} UTC`;
 }
 
 function subtitleOf(recording: Recording): string {
   const { model, firmware, rateHz, samples, mac } = describeHeader(recording);
   const { gaps, backward, duplicate, zero } = recording.report.counts;
-  return `${mac}   ${model}   ${firmware}   ${Number(rateHz.toFixed(3))} Hz   ${samples} samples   ${gaps} gaps   ${backward + duplicate + zero} odd ticks`;
+  const drawn = recording.count === samples ? `${samples}` : `${recording.count} of ${samples}`;
+  return `${mac}   ${model}   ${firmware}   ${Number(rateHz.toFixed(3))} Hz   ${drawn} samples   ${gaps} gaps   ${backward + duplicate + zero} odd ticks`;
 }
 
 function panelsOf(columns: readonly Column[]): Panel[] {
@@ -179,16 +181,11 @@ function gapBands(recording: Recording, xOf: (ms: number) => number, height: num
   return shapes;
 }
 
-/** Where the records with odd ticks are, by their share of all records: small marks above the panels. */
-function oddTickMarks({ report, count }: Recording, envelope: Envelope): Shape[] {
-  if (report.oddTicks.length === 0 || count === 0 || envelope.slices === 0) return [];
-  const columns = new Set(
-    report.oddTicks.map(({ record }) => Math.round((record / Math.max(1, report.records)) * plotWidth)),
-  );
-  return [...columns].map((column) => {
-    const x = page.left + column;
-    return line([x - 3, page.top - 6, x, page.top - 1, x + 3, page.top - 6], "second");
-  });
+/** When records had odd ticks: small marks above the panels. */
+function oddTickMarks({ report }: Recording, { startMs, endMs }: Envelope, xOf: (ms: number) => number): Shape[] {
+  const drawn = report.oddTicks.filter(({ timeMs }) => timeMs >= startMs && timeMs <= endMs);
+  const places = new Set(drawn.map(({ timeMs }) => Math.round(xOf(timeMs))));
+  return [...places].map((x) => line([x - 3, page.top - 6, x, page.top - 1, x + 3, page.top - 6], "second"));
 }
 
 /** Steps of the time axis, in seconds. */

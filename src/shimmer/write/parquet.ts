@@ -4,6 +4,9 @@ import type { Recording } from "../recording.ts";
 
 /** 32 Ki rows of sixteen columns are 4 MiB; the library's buffers hold them several times over. */
 const rowsPerGroup = 2 ** 15;
+/** More than the header of one data page takes. */
+const pageHeaderBytes = 256;
+const pieceBytes = 2 ** 18;
 
 /**
  * Parquet: one required DOUBLE column per signal, row groups of 32,768, PLAIN, not compressed (columns of measured
@@ -12,7 +15,8 @@ const rowsPerGroup = 2 ** 15;
  */
 export function* writeParquet(recording: Recording): Generator<Uint8Array> {
   const { columns, report } = recording;
-  const bytes = new ByteWriter();
+  // As large as a row group from the start: a buffer that doubles would end twice as large and leave its halves behind.
+  const bytes = new ByteWriter(columns.length * (rowsPerGroup * 8 + pageHeaderBytes));
   const units = Object.fromEntries(columns.map(({ name, unit }) => [name, unit]));
   const writer = new ParquetWriter({
     writer: bytes,
@@ -28,15 +32,16 @@ export function* writeParquet(recording: Recording): Generator<Uint8Array> {
     ],
     createdBy: "uploader",
   });
-  const take = () => {
-    const chunk = bytes.getBytes().slice();
+  // In pieces: large buffers that come and go leave the process's memory in holes.
+  function* take() {
+    const written = bytes.getBytes();
+    for (let at = 0; at < written.length; at += pieceBytes) yield written.slice(at, at + pieceBytes);
     bytes.index = 0;
-    return chunk;
-  };
+  }
 
   const group = columns.map(() => new Float64Array(rowsPerGroup));
   let rows = 0;
-  const flush = () => {
+  function* flush() {
     const columnData = columns.map(({ name }, index) => ({
       name,
       data: group[index]!.subarray(0, rows),
@@ -46,19 +51,21 @@ export function* writeParquet(recording: Recording): Generator<Uint8Array> {
       statistics: index === 0,
     }));
     writer.write({ columnData, rowGroupSize: rows, pageSize: 0 });
+    // No indexes are written, but the library keeps a note for each column of each group until the end.
+    writer.pendingIndexes.length = 0;
     rows = 0;
-    return take();
-  };
+    yield* take();
+  }
   for (const block of recording.blocks()) {
     for (let from = 0; from < block.count; ) {
       const to = Math.min(block.count, from + rowsPerGroup - rows);
       for (const [index, column] of block.columns.entries()) group[index]!.set(column.subarray(from, to), rows);
       rows += to - from;
       from = to;
-      if (rows === rowsPerGroup) yield flush();
+      if (rows === rowsPerGroup) yield* flush();
     }
   }
-  if (rows > 0) yield flush();
+  if (rows > 0) yield* flush();
   writer.finish();
-  yield take();
+  yield* take();
 }

@@ -113,17 +113,15 @@ export function renderSummary({ summary, envelope }: ReturnType<typeof summarise
   const unitWidth = Math.max(4, ...shown.map(({ channel }) => channel.unit.length));
   const sparkWidth = Math.max(8, Math.min(sparkSlices, width - nameWidth - columnsWide - unitWidth - 3));
   const cells = (values: readonly string[]) => values.map((value) => value.padStart(10)).join(" ");
-  lines.push(
-    "",
-    `${"channel".padEnd(nameWidth)} ${cells(["min", "mean", "max", "SD"])}  ${"".padEnd(sparkWidth)} unit`,
-  );
+  const curve = (text: string) => (envelope === null ? "" : `${text.padEnd(sparkWidth)} `);
+  lines.push("", `${"channel".padEnd(nameWidth)} ${cells(["min", "mean", "max", "SD"])}  ${curve("")}unit`);
   for (const { channel, index } of shown) {
     const figures = [channel.min, channel.mean, channel.max, channel.sd].map((value) =>
       value === null ? "-" : round(value),
     );
     const spark =
       envelope === null ? "" : sparkline(envelope.min[index]!, envelope.max[index]!, envelope.mean[index]!, sparkWidth);
-    lines.push(`${channel.signal.padEnd(nameWidth)} ${cells(figures)}  ${spark.padEnd(sparkWidth)} ${channel.unit}`);
+    lines.push(`${channel.signal.padEnd(nameWidth)} ${cells(figures)}  ${curve(spark)}${channel.unit}`);
   }
   if (notes.length > 0) lines.push("", ...notes.flatMap(({ message }) => wrapped("note".padEnd(10), message, width)));
   return `${lines.join("\n")}\n`;
