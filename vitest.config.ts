@@ -3,7 +3,8 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
-    exclude: ["test/referee/**", "node_modules/**"],
+    // Long walks (kill -9 at every boundary of a chapter) run with the referees.
+    exclude: ["test/referee/**", "test/**/*-kill.test.ts", "node_modules/**"],
     globalSetup: ["test/support/global-setup.ts"],
     testTimeout: 30_000,
     hookTimeout: 60_000,

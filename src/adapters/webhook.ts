@@ -6,6 +6,7 @@ import { BlockList, isIP, isIPv6, type LookupFunction, type Socket } from "node:
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { Webhook, WebhookAnswer, WebhookMessage } from "../core/deliveries.ts";
+import { basicOf } from "../core/delivery-message.ts";
 import { UploaderError } from "../core/errors.ts";
 import { type Env, proxyFor } from "./s3/proxy.ts";
 import { openSocket, proxyHeaders, type Route, trusting } from "./s3/socket.ts";
@@ -148,7 +149,7 @@ async function openRequest(
     "user-agent": "uploader",
     "accept-encoding": "identity",
     "content-length": String(bodyBytes),
-    ...(url.username === "" ? {} : { authorization: basic(url) }),
+    ...(url.username === "" ? {} : { authorization: `Basic ${basicOf(url)}` }),
   };
   const base = { method: "POST", headers: sent, signal } as const;
   if (proxy === null) {
@@ -169,9 +170,6 @@ async function openRequest(
     createConnection: () => socket,
   });
 }
-
-const basic = (url: URL): string =>
-  `Basic ${Buffer.from(`${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`).toString("base64")}`;
 
 /** The last word: who answers the connection that was made. Through a proxy that is the proxy. */
 function checkPeer(socket: Socket, request: http.ClientRequest, assertAllowed: (address: string) => void): void {

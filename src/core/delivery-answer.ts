@@ -70,6 +70,9 @@ function jobIdOf(text: string): string | null {
   if (!/^\s*\{/.test(text)) return null;
   try {
     const { job_id: id } = JSON.parse(text) as { job_id?: unknown };
+    // A number above 2^53 is another one when JSON has read it.
+    if (typeof id === "number" && !Number.isSafeInteger(id))
+      return /"job_id"\s*:\s*([-+.\dEe]+)/.exec(text)?.[1] ?? null;
     return typeof id === "string" || typeof id === "number" ? String(id).replaceAll("\0", "").slice(0, 200) : null;
   } catch (error) {
     // HTML, or cut off: an answer without a job.

@@ -79,10 +79,33 @@ export function startSignature(secrets: readonly string[], id: string, timestamp
   };
 }
 
+/** A URL's user and password for an `authorization` header; a percent sign that escapes nothing stands for itself. */
+export function basicOf({ username, password }: URL): string {
+  const plain = (text: string): string => text.replace(/(?:%[0-9a-f]{2})+/gi, unescaped);
+  return Buffer.from(`${plain(username)}:${plain(password)}`).toString("base64");
+}
+
+function unescaped(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch (error) {
+    if (error instanceof URIError) return text;
+    throw error;
+  }
+}
+
 /** What must not be kept of what an endpoint says: our secrets, and what a hidden URL hides. */
 export function unspeakable({ signing, apiKey }: DeliverySecrets, plan: DeliveryPlan | null): string[] {
   const url = plan !== null && plan.url !== plan.shownUrl && URL.canParse(plan.url) ? new URL(plan.url) : null;
-  const hidden = url === null ? [] : [url.password, ...url.searchParams.values()];
+  const hidden =
+    url === null
+      ? []
+      : [
+          url.password,
+          // As the header of the request has it.
+          url.password && basicOf(url),
+          ...url.searchParams.values(),
+        ];
   return [...signing, ...(apiKey === null ? [] : [apiKey]), ...hidden].filter((secret) => secret.length > 3);
 }
 

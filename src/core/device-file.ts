@@ -92,7 +92,9 @@ function rowOf(line: number, cells: Cells): ImportRow {
     const value = cells[column] ?? "";
     if (value === "") return null;
     const at = typeof value === "string" ? parseInstant(value) : null;
-    if (at === null) throw wrong(line, column, `${JSON.stringify(value)} is no date or time (2026-03-01T08:00:00Z)`);
+    // What looks like no date at all may be a patient in the wrong column.
+    const shown = typeof value === "string" && /^[+-]?\d{1,6}[-./]\d{1,2}\b/.test(value) ? JSON.stringify(value) : "it";
+    if (at === null) throw wrong(line, column, `${shown} is no date or time (2026-03-01T08:00:00Z)`);
     return at;
   };
   const sensors = (column: "shimmer1" | "shimmer2"): string[] | null => {
@@ -103,8 +105,9 @@ function rowOf(line: number, cells: Cells): ImportRow {
     const named = told(column, () => sensorList(list.join(",")));
     return named.length > 0 ? named : null;
   };
-  const device = told("device", () => canonicalDevice(text("device")));
-  const patient = told("patient", () => canonicalPatient(text("patient")));
+  const [deviceText, patientText] = [text("device"), text("patient")];
+  const device = told("device", () => canonicalDevice(deviceText));
+  const patient = told("patient", () => canonicalPatient(patientText));
   const [shimmer1, shimmer2, from, to] = [sensors("shimmer1"), sensors("shimmer2"), instant("from"), instant("to")];
   const row = { line, device, patient, shimmer1, shimmer2, from, to };
   if (from !== null && to !== null && from >= to) throw wrong(line, "to", 'it is not after "from"');
@@ -112,8 +115,13 @@ function rowOf(line: number, cells: Cells): ImportRow {
   return row;
 }
 
+const columnOf = (name: string): Field | null | undefined => {
+  const plain = name.toLowerCase().replace(/[\s_]/g, "");
+  return Object.hasOwn(columns, plain) ? columns[plain] : undefined;
+};
+
 function fieldOf(line: number, name: string): Field | null {
-  const field = columns[name.toLowerCase().replace(/[\s_]/g, "")];
+  const field = columnOf(name);
   if (field === undefined) throw wrong(line, name, "it is not known");
   return field;
 }
@@ -125,7 +133,12 @@ async function* csvRows(chunks: AsyncIterable<string>): AsyncGenerator<ImportRow
     if (text.trim() === "") continue;
     if (fields === null) {
       delimiter = [",", ";", "\t"].find((each) => text.includes(each)) ?? ",";
-      fields = cellsOf(line, text, delimiter).map((name) => fieldOf(line, name.trim()));
+      const names = cellsOf(line, text, delimiter).map((name) => name.trim());
+      // Then it is a row, and its cells are patients: nothing of it is quoted.
+      if (!names.some((name) => columnOf(name) !== undefined)) {
+        throw wrong(line, null, "it names no column that is known, and the first line has to");
+      }
+      fields = names.map((name) => fieldOf(line, name));
       for (const field of ["device", "patient"] as const) {
         if (!fields.includes(field)) throw wrong(line, field, "it is missing: the first line names the columns");
       }
@@ -225,7 +238,7 @@ function recordsOf(line: number, value: unknown): Cells[] {
   }
   return Object.entries(value).flatMap(([device, worn]) => {
     if (typeof worn === "string") return [{ device, patient: worn }];
-    if (!isObject(worn)) throw wrong(line, device, "a patient, or an object with patient, is wanted");
+    if (!isObject(worn)) throw wrong(line, null, "for each device a patient, or an object with patient, is wanted");
     return recordsOf(line, { ...worn, device });
   });
 }

@@ -151,6 +151,8 @@ export interface ObjectTags {
 
 const mac = /^(?:[0-9a-f]{2}[:-]?){5}[0-9a-f]{2}$/i;
 const shimmer = /^shimmer_([0-9a-f]{4})(?:-\d{3,})?$/i;
+/** Also what bytes that are no UTF-8 are read as: two names in Latin-1 would become one. */
+const unprintable = /[\p{Cc}\p{Cs}\ufffd]/u;
 
 /**
  * One way to write a device: a MAC as `00:06:66:12:AB:CD`, a sensor as `Shimmer_ABCD`, a phone's ANDROID_ID (16 hex
@@ -158,18 +160,18 @@ const shimmer = /^shimmer_([0-9a-f]{4})(?:-\d{3,})?$/i;
  */
 function spelled(text: string): string | null {
   const name = text.trim().normalize("NFC");
-  if (name === "" || name.length > 200 || /\p{Cc}/u.test(name)) return null;
+  if (name === "" || name.length > 200 || unprintable.test(name)) return null;
   if (mac.test(name)) return name.replace(/[:-]/g, "").toUpperCase().match(/../g)!.join(":");
   const sensor = shimmer.exec(name);
   if (sensor) return `Shimmer_${sensor[1]!.toUpperCase()}`;
   return /^[0-9a-f]{16}$/i.test(name) ? name.toLowerCase() : name;
 }
 
-/** Errors: usage. */
+/** Errors: usage; the message never quotes it, for a patient may stand in its place by mistake. */
 export function canonicalDevice(text: string): string {
   const name = spelled(text);
   if (name !== null) return name;
-  throw new UploaderError("usage", `${JSON.stringify(text.slice(0, 40))} is no device`, {
+  throw new UploaderError("usage", "what is given is no device", {
     hint: "a device is the id of a phone, the MAC or the name of a sensor (Shimmer_DDD6), or a serial number",
   });
 }
@@ -191,8 +193,11 @@ export const sensorList = (text: string): string[] => [
 /** Trimmed, in NFC. Errors: usage; the message never quotes it. */
 export function canonicalPatient(text: string): string {
   const patient = text.trim().normalize("NFC");
-  if (patient !== "" && patient.length <= 256 && !/\p{Cc}/u.test(patient)) return patient;
-  throw new UploaderError("usage", "the patient's identifier is empty, longer than 256 characters, or not printable");
+  if (patient !== "" && patient.length <= 256 && !unprintable.test(patient)) return patient;
+  throw new UploaderError(
+    "usage",
+    "the patient's identifier is empty, longer than 256 characters, not printable, or not UTF-8",
+  );
 }
 
 const pseudonym = /^pn_[0-9a-f]{32}$/;
@@ -305,7 +310,10 @@ export function assertEntry(entry: Period & Pick<EntryRequest, "shimmer1" | "shi
   }
 }
 
-/** ISO 8601, of a date or a time; without a zone it is UTC. null when it is none, or does not exist (30 February). */
+/**
+ * ISO 8601, of a date or a time; without a zone it is UTC. null when it is none, does not exist (30 February), or is
+ * outside the years 1 to 9999, which is what a database reads in this form.
+ */
 export function parseInstant(text: string): Date | null {
   const [, date, time = "00:00", zone = "Z"] =
     /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?))?(Z|[+-]\d\d:?\d\d)?$/i.exec(text.trim()) ?? [];
@@ -313,7 +321,7 @@ export function parseInstant(text: string): Date | null {
   const day = new Date(`${date}T00:00Z`);
   if (Number.isNaN(day.getTime()) || day.toISOString().slice(0, 10) !== date) return null;
   const at = new Date(`${date}T${time}${zone.toUpperCase().replace(/^(.\d\d)(\d\d)$/, "$1:$2")}`);
-  return Number.isNaN(at.getTime()) ? null : at;
+  return at.getUTCFullYear() >= 1 && at.getUTCFullYear() <= 9999 ? at : null;
 }
 
 /** S3 user guide, "Object tagging": letters, digits, blanks and `+ - = . _ : / @`, at most 256 characters. */

@@ -173,7 +173,13 @@ function endingOfAnswer(
   const { answer: text, jobId } = readAnswer(answer.text, unspeakable(trigger.secrets, trigger.plan));
   const askedMs = verdict === "again" || verdict === "later" ? retryAfterMs(answer.retryAfter, cx.wallClock()) : null;
   const plan = verdict === "later" ? laterBackoff : deliveryBackoff;
-  const where = answer.location === null ? "" : ` to ${answer.location.replace(/[?#].*$/s, "").slice(0, 200)}`;
+  const where =
+    answer.location === null
+      ? ""
+      : ` to ${answer.location
+          .replace(/[?#].*$/s, "")
+          .replace(/\/\/[^/]*@/, "//")
+          .slice(0, 200)}`;
   const delivered = verdict === "delivered";
   return {
     verdict,

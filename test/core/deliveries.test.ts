@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import type { DeliveryRecipe } from "../../src/core/deliveries.ts";
 import { readAnswer, retryAfterMs, verdictOf } from "../../src/core/delivery-answer.ts";
 import {
+  basicOf,
   filePath,
   headersOf,
   missingSecret,
@@ -146,6 +147,7 @@ describe("the answer", () => {
       jobId: "j-1",
     });
     expect(readAnswer('{"job_id":17}', []).jobId).toBe("17");
+    expect(readAnswer('{"job_id": 12345678901234567890}', []).jobId).toBe("12345678901234567890");
     expect(readAnswer('{"job_id":{"a":1}}', []).jobId).toBeNull();
     expect(readAnswer('{"job_id":"cut o', [])).toEqual({ answer: '{"job_id":"cut o', jobId: null });
     expect(readAnswer("<html>\0</html>", [])).toEqual({ answer: "<html></html>", jobId: null });
@@ -166,7 +168,9 @@ describe("the answer", () => {
       answer: '{"job_id":"***","said":"*** *** *** n=1"}',
       jobId: "***",
     });
+    expect(readAnswer(`Basic ${btoa("u:pa55word")}`, hidden).answer).toBe("Basic ***");
     expect(unspeakable(secrets, { ...plan, shownUrl: plan.url })).toEqual(["whsec_abcd", "key-1"]);
+    expect(atob(basicOf(new URL("http://u%40:50%zz%3a@x.example/")))).toBe("u@:50%zz:");
   });
 
   it("Retry-After: seconds or a date, a day at most; nonsense is none", () => {

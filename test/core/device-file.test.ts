@@ -66,6 +66,15 @@ describe("CSV", () => {
     ["device,patient,from\nA,P-secret,2026-02-30", /line 2, column "from": "2026-02-30" is no date/],
     ["device,patient,from,to\nA,P-secret,2026-02-02,2026-02-01", /line 2, column "to": it is not after/],
     ["device,patient,shimmer1,shimmer2\nA,P-secret,ddd6,Shimmer_DDD6", /line 2, column "shimmer2": .*at once/],
+    // A patient where something else belongs.
+    ["P-secret,A\nP-secret,B\n", /line 1: it names no column/],
+    ["patient,device\nA,P-secret\tHans\n", /line 2, column "device": .* no device/],
+    ["device,from,patient\nA,P-secret,2026-01-01\n", /line 2, column "from": it is no date/],
+    ["device,patient,from\nA,P-secret,0000-01-01\n", /line 2, column "from": "0000-01-01" is no date/],
+    ['{"P-secret": ["A"]}', /line 1: for each device a patient/],
+    ['{"device": "A", "patient": 5}', /^line 1, column "patient": a text is wanted$/],
+    // Latin-1 read as UTF-8: Müller and Möller would be one patient.
+    ["device,patient\nA,M\ufffdller\n", /line 2, column "patient": .*not UTF-8/],
     ['device,patient\nA,"P-secret\n', /line 2: a quote is not closed/],
     ['device,patient\nA,"P-secret"x\n', /line 2: text follows a closing quote/],
   ])("%j is refused", async (text, message) => {
@@ -121,12 +130,12 @@ describe("JSON", () => {
       /line 2, column "weight"/,
     ],
     ['[{"device":"A","patient":17}]', /line 1, column "patient": a text is wanted/],
-    ['[{"device":"A","patient":"P-secret","from":1760000000}]', /line 1, column "from": 1760000000 is no date/],
+    ['[{"device":"A","patient":"P-secret","from":1760000000}]', /line 1, column "from": it is no date/],
     ['[{"device":"A","patient":"P-secret","shimmer1":[1]}]', /line 1, column "shimmer1"/],
     ['[{"device":"A","patient":"P-secret"\n', /line 1: a bracket is not closed/],
     ['[{"device":"A" "patient":"P-secret"}]', /line 1: it is not valid JSON/],
     ["[1]", /line 1: an object/],
-    ['{"A":["P-secret"]}', /line 1, column "A"/],
+    ['{"A":["P-secret"]}', /line 1: for each device a patient/],
   ])("%j is refused", async (text, message) => {
     const error = await read(text).catch((thrown: Error) => thrown);
     expect(error).toMatchObject({ code: "usage", message: expect.stringMatching(message) });

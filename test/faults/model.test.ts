@@ -373,7 +373,7 @@ function walker(seed: number) {
        from :"schema".file_uploads where destination_id = $1 order by id`,
       [destinationId],
     );
-    expect(files).toEqual(state.files.map(({ request, ...file }) => file));
+    expect(files).toEqual(state.files.map(({ request, superseded, ...file }) => file));
     const objects = await db.sql<{ key: string; size: number }>(
       `select key, size_bytes as size from :"schema".objects where destination_id = $1`,
       [destinationId],
@@ -424,6 +424,8 @@ describe("random walks", () => {
 
   it("between them they made every move that changes a state", () => {
     const moves = Object.keys(fileMoves) as FileMove[];
-    expect(moves.filter((move) => move !== "condemn" && !seen.has(move))).toEqual([]);
+    // `leave` is sync's own: test/operations/sync-day.test.ts.
+    const elsewhere: FileMove[] = ["condemn", "leave"];
+    expect(moves.filter((move) => !elsewhere.includes(move) && !seen.has(move))).toEqual([]);
   });
 });

@@ -18,6 +18,8 @@ export interface ModelFile {
   due: boolean;
   /** Of the settle that moved it here. */
   request: string | null;
+  /** Skipped because another session was to take it: if that did not, the file is wanted again. */
+  superseded?: boolean;
 }
 
 export interface ModelSession {
@@ -118,7 +120,7 @@ export function open(
   if (left) {
     for (const file of filesOf(model, left.id)) {
       if (file.status === "pending" || file.status === "failed")
-        Object.assign(file, { status: "skipped", permanent: false });
+        Object.assign(file, { status: "skipped", superseded: true, permanent: false });
     }
   }
   supersede(model, work, Number.POSITIVE_INFINITY);
@@ -129,7 +131,7 @@ function supersede(model: Model, work: number, before: number): void {
   const earlier = model.sessions.filter((session) => session.work === work && session.id < before).map(({ id }) => id);
   for (const file of model.files) {
     if (earlier.includes(file.session) && file.status === "failed")
-      Object.assign(file, { status: "skipped", permanent: false });
+      Object.assign(file, { status: "skipped", superseded: true, permanent: false });
   }
 }
 
@@ -165,7 +167,7 @@ export function register(model: Model, session: number, keys: readonly string[],
       isOpen(file) &&
       !model.workers.some((worker) => worker.session === file.session && isLive(worker)),
   );
-  for (const file of displaced) Object.assign(file, { status: "skipped", worker: null });
+  for (const file of displaced) Object.assign(file, { status: "skipped", superseded: true, worker: null });
   return displaced.length > 0 ? made + insert(model, session, keys, size) : made;
 }
 
@@ -222,7 +224,7 @@ export function end(
   }
   if (file.status !== "uploading" || file.worker !== held.worker) return false;
   file.worker = null;
-  if (move === "skip") file.status = "skipped";
+  if (move === "skip") Object.assign(file, { status: "skipped", superseded: false });
   else if (move === "give_up")
     Object.assign(file, { status: "failed", attempts: file.attempts + 1, permanent: details.permanent });
   else file.status = "pending";
@@ -247,6 +249,7 @@ export function judge(
   const file = filesOf(model, session).find((each) => each.key === key);
   const object = model.objects.get(key);
   if (file) {
+    if (file.status === "skipped" && file.superseded) return object === size ? "open" : "renewed";
     if (file.size === size || file.status === "uploading") return "open";
     return file.status === "pending" || object !== size ? "renewed" : "open";
   }

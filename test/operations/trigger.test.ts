@@ -363,11 +363,14 @@ describe("what is answered", () => {
 
   it("a redirect is not followed, and where it points to is said", async () => {
     const { sessionId } = await session(1);
-    receiver.script = [answers(307, "", { location: `${receiver.url}/elsewhere` })];
+    receiver.script = [
+      answers(307, "", { location: `${receiver.url.replace("//", "//us:pa55word@")}/elsewhere?k=t0ken` }),
+    ];
     const cx = context();
     expect(await tell(cx, sessionId)).toMatchObject({ exitCode: 16, delivery: { status: "due", httpStatus: 307 } });
     expect(receiver.received).toHaveLength(1);
     expect(cx.said()).toContain("/elsewhere");
+    expect(cx.said()).not.toMatch(/pa55word|t0ken/);
   });
 
   it("no one there: left due", async () => {

@@ -245,7 +245,10 @@ async function runExport({ cx, verbs }: Map, face: Face): Promise<void> {
 async function written(text: string, face: Face): Promise<boolean> {
   if (process.stdout.errored || face.stopping.aborted) return false;
   if (process.stdout.write(`${text}\n`)) return true;
-  await Promise.race([once(process.stdout, "drain"), once(process.stdout, "close")]);
+  await Promise.race([once(process.stdout, "drain"), once(process.stdout, "close")]).catch((error: unknown) => {
+    // It went away while it was waited for (`| head`).
+    if (!process.stdout.errored) throw error;
+  });
   return !process.stdout.errored;
 }
 
