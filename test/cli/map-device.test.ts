@@ -78,6 +78,11 @@ describe("the map", () => {
     for (const [name, text] of Object.entries({ "again.csv": csv, "again.jsonl": lines })) {
       expect((await map("import", fileOf(name, text))).stdout).toBe("0 entries added, 0 changed, 2 as before\n");
     }
+    // A reader that goes away is no error; without -o pipefail the pipe's status is the reader's.
+    const cut = await place.run(["map-device", "export"], {
+      under: ["bash", "-o", "pipefail", "-c", '"$0" "$@" | true'],
+    });
+    expect([cut.exitCode, cut.stderr]).toEqual([0, ""]);
     expect((await map("remove", "other")).exitCode).toBe(0);
     expect((await map("remove", phone)).exitCode).toBe(0);
   });

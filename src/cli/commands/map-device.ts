@@ -245,11 +245,14 @@ async function runExport({ cx, verbs }: Map, face: Face): Promise<void> {
 async function written(text: string, face: Face): Promise<boolean> {
   if (process.stdout.errored || face.stopping.aborted) return false;
   if (process.stdout.write(`${text}\n`)) return true;
-  await Promise.race([once(process.stdout, "drain"), once(process.stdout, "close")]).catch((error: unknown) => {
-    // It went away while it was waited for (`| head`).
-    if (!process.stdout.errored) throw error;
-  });
-  return !process.stdout.errored;
+  try {
+    await Promise.race([once(process.stdout, "drain"), once(process.stdout, "close")]);
+    return !process.stdout.errored;
+  } catch (error) {
+    // It went away while it was waited for (`| head`); what else there can be, main.ts tells.
+    if ((error as NodeJS.ErrnoException).code === undefined) throw error;
+    return false;
+  }
 }
 
 async function runImport(map: Map, face: Face, file: string): Promise<void> {
