@@ -251,6 +251,6 @@ async function entriesOf(place: Place): Promise<Entry[] | { path: string; kind: 
 }
 
 const emptied = (root: string): UploaderError =>
-  new UploaderError("source_missing", `The source "${root}" is empty, and was not before.`, {
-    hint: "If its card or share is away, put it back. What is in the store stays there in any case.",
+  new UploaderError("source_missing", `the source "${root}" is empty, and was not before`, {
+    hint: "if its card or share is away, put it back; what is in the store stays there in any case",
   });

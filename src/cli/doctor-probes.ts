@@ -144,16 +144,18 @@ export async function source(face: Face, config: Config): Promise<string> {
   const { openSource } = await import("../app.ts");
   const tree = await openSource(config, config.source!);
   const untilMs = performance.now() + patienceMs;
-  const seen = { files: 0, bytes: 0 };
+  const seen = { files: 0, bytes: 0, excluded: 0 };
   let more = "";
   for await (const batch of tree.scan(face.stopping)) {
     seen.files += batch.files.length;
+    seen.excluded += batch.excludedFiles;
     for (const file of batch.files) seen.bytes += file.sizeBytes;
     if (performance.now() < untilMs) continue;
     more = " and more";
     break;
   }
-  return `${tree.root} is readable: ${files(seen.files)}, ${bytes(seen.bytes)}${more} selected`;
+  const others = seen.excluded === 0 ? "" : `, ${files(seen.excluded)} left out`;
+  return `${tree.root} is readable: ${files(seen.files)}, ${bytes(seen.bytes)}${more} selected${others}`;
 }
 
 export async function destination(face: Face, config: Config): Promise<string> {

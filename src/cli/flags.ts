@@ -20,7 +20,7 @@ const attribute = (flag: string): string =>
 const group = "Settings, here, in the file, or as UPLOADER_… variables:";
 
 /** As commander begins its own: in lower case, unless the word is a name. */
-const begun = (sentence: string): string => sentence.replace(/^[A-Z](?=[a-z]* )/, (letter) => letter.toLowerCase());
+const begun = (sentence: string): string => sentence.replace(/^[A-Z](?=[a-z-]* )/, (letter) => letter.toLowerCase());
 
 let read: FlagSpec[] | null = null;
 /** The same for every command, and reading them from the schema takes 3 ms. */

@@ -1,5 +1,5 @@
 /** Parses, runs one command, sets the exit code. The only file that prints an error or ends the process. */
-import { type Command, CommanderError } from "commander";
+import { CommanderError } from "commander";
 import { asUploaderError, UploaderError } from "../core/errors.ts";
 import type { SummaryEvent } from "../core/events.ts";
 import { fold } from "./format.ts";
@@ -23,8 +23,13 @@ for (const stream of [process.stdout, process.stderr]) {
 // Node would open its inspector on SIGUSR1.
 process.on("SIGUSR1", () => undefined);
 
+/** The command that was asked for: a word among the arguments may only look like one (`explain upload`). */
+let asked: string | null = null;
+
 async function main(): Promise<void> {
-  const program = buildProgram();
+  const program = buildProgram().hook("preSubcommand", (_, child) => {
+    asked = child.name();
+  });
   const given = process.argv.slice(2);
   try {
     await program.parseAsync(process.argv);
@@ -33,7 +38,7 @@ async function main(): Promise<void> {
       process.exitCode = error.exitCode === 0 ? 0 : 2;
     } else if (process.exitCode !== 130 && process.exitCode !== 143) {
       // After a signal, what failed because of it is no news.
-      report(error instanceof CommanderError ? usageError(error, program, given) : asUploaderError(error), given);
+      report(error instanceof CommanderError ? usageError(error) : asUploaderError(error), given);
     }
   } finally {
     finished = true;
@@ -41,10 +46,9 @@ async function main(): Promise<void> {
 }
 
 /** Its message is `error: what\n(Did you mean this?)`. */
-function usageError(error: CommanderError, program: Command, given: readonly string[]): UploaderError {
+function usageError(error: CommanderError): UploaderError {
   const [what = "", suggestion] = error.message.split("\n");
-  const command = program.commands.find((each) => given.includes(each.name()));
-  const help = `${["uploader", command?.name()].filter(Boolean).join(" ")} --help`;
+  const help = `${["uploader", asked].filter(Boolean).join(" ")} --help`;
   const meant = suggestion?.replace(/^\(D(.*)\)$/, "d$1");
   return new UploaderError("usage", what.replace(/^error: /, ""), { hint: meant ?? `see: ${help}` });
 }
@@ -77,7 +81,7 @@ function report(error: UploaderError, given: readonly string[]): void {
   if (given.includes("--json")) {
     const event = { type: "error", sessionId: null, code, exitCode, message, hint: hint ?? null } as const;
     process.stdout.write(`${JSON.stringify(jsonEvent(event, Date.now()))}\n`);
-    if (given.some((argument) => runs.has(argument))) {
+    if (asked !== null && runs.has(asked)) {
       process.stdout.write(`${JSON.stringify(jsonEvent(refused(exitCode), Date.now()))}\n`);
     }
     return;

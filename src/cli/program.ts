@@ -21,7 +21,7 @@ export function buildProgram(): Command {
       "before",
       `Examples:
   uploader init                                          asks, and writes a configuration
-  uploader upload /media/SD01 s3://reef-recordings/C2    the whole card, again and again until all is safe
+  uploader upload /media/SD01 s3://reef-recordings/C2    its recordings, again and again until all are safe
   uploader upload --config reef.json --dry-run           what would be sent
   uploader status latest --follow                        what is known, live
   uploader retry latest                                  failed files again

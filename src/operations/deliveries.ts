@@ -70,12 +70,14 @@ export async function sendDue(cx: DeliveryContext, input: SendInput): Promise<Se
   const { deliveries } = cx.store;
   const { project, first = null } = input;
   let { waitMs } = input;
-  const level = input.comesAgain ? "detail" : "info";
+  // The reason for exit status 16 is told under --quiet too.
+  const level = input.comesAgain ? "detail" : "warn";
   const means = meansOf(trigger);
   const startedMs = cx.now();
   const sent = { delivered: 0, refused: 0 };
+  let cause = "";
   for (const { sessionId, url } of await deliveries.release(project)) {
-    notice(cx, input, `nobody is told of session ${sessionId}: ${url} said that it is gone (410)`);
+    notice(cx, input, `nobody is told of session ${sessionId}: ${url} said that it is gone (410)`, "warn");
     sent.refused++;
   }
   for (;;) {
@@ -92,16 +94,18 @@ export async function sendDue(cx: DeliveryContext, input: SendInput): Promise<Se
     if (claimed) {
       const ending = await deliver(cx, trigger, claimed);
       await deliveries.record(claimed, ending);
-      notice(cx, input, sentence(claimed, ending));
+      const isFinal = ending.verdict === "refused" || ending.verdict === "gone";
+      notice(cx, input, sentence(claimed, ending), isFinal ? "warn" : "info");
       if (ending.verdict === "delivered") sent.delivered++;
-      if (ending.verdict === "refused" || ending.verdict === "gone") sent.refused++;
+      else if (isFinal) sent.refused++;
+      else cause = ` (${ending.message})`;
       if (claimed.id === first && ending.verdict !== "again") waitMs = 0;
       continue;
     }
     const delayMs = Math.max(next.delayMs ?? 0, shortestPauseMs);
     if (cx.now() - startedMs + delayMs > waitMs) {
       const then = "the next upload, retry, sync or trigger of the project sends it";
-      notice(cx, input, `${counted(next.due)} still due; ${then}`, level);
+      notice(cx, input, `${counted(next.due)} still due${cause}; ${then}`, level);
       return { ...sent, due: next.due };
     }
     await cx.sleep(delayMs, cx.stopping);
@@ -126,7 +130,7 @@ function notice(
   cx: DeliveryContext,
   { sessionId }: SendInput,
   message: string,
-  level: "info" | "detail" = "info",
+  level: "warn" | "info" | "detail" = "info",
 ): void {
   cx.emit({ type: "notice", sessionId, level, message });
 }

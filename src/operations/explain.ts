@@ -191,8 +191,8 @@ const whyNot: Partial<Record<SelectionVerdict["rule"], string>> = {
   never_sent: "files of this name are never sent",
   own_file: "it is our own state or configuration",
   exclude: "an exclude pattern leaves it out",
-  no_include: "no include pattern takes it",
-  no_shimmer_header: "it does not begin as a Shimmer recording does",
+  no_include: "a pattern of include may take it",
+  no_shimmer_header: "a pattern of include may take it",
   symlink: "links are never followed",
   folder: "it is a folder",
 };

@@ -102,10 +102,12 @@ const oddWords: Record<OddKind, (count: number) => string> = {
   unreadable_file: (count) => `${files(count)} that cannot be read`,
 };
 
-function remarks({ oddities, normalised, waiting }: ScanTotals): string[] {
+function remarks({ oddities, excluded, normalised, waiting }: ScanTotals): string[] {
   const odd = [...oddities].map(([kind, count]) => oddWords[kind](count));
   return [
     ...(odd.length > 0 ? [`${odd.join(", ")} (-v names them)`] : []),
+    // "Complete" is said of what was selected: whoever empties the card must know that it was not all.
+    ...(excluded > 0 ? [`${counted(excluded, "other file")} left out (uploader explain PATH says why)`] : []),
     ...(normalised > 0 ? [`${normalised} names with decomposed accents: keys are in NFC (-v names them)`] : []),
     ...(waiting > 0
       ? [`${files(waiting)} of packages that are not complete yet: run it again later (-v names them)`]

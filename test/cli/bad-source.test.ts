@@ -120,4 +120,13 @@ describe.concurrent("configurations", () => {
       { type: "summary", sessionId: null, status: "failed", exitCode: 2 },
     ]);
   });
+
+  it.each([
+    ["explain", "upload"],
+    ["verify", "latest", "--project", "retry"],
+    ["trigger", "sync"],
+  ])("uploader %s %s … --json: a word that looks like a run makes no summary", async (...args) => {
+    const ended = await place.run([...args, "--json"]);
+    expect(ended.events()).toMatchObject([{ type: "error", exitCode: 2 }]);
+  });
 });

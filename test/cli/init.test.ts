@@ -7,7 +7,7 @@ import { openWorkplace, textOf, type Workplace } from "./workplace.ts";
 let place: Workplace;
 beforeAll(async () => {
   place = await openWorkplace();
-  place.tree("card", { "a.wav": 10, "b.wav": 20 });
+  place.tree("card", { "a.wav": 10, "b.wav": 20, "notes.doc": 5 });
 });
 afterAll(() => place.close());
 
@@ -27,7 +27,9 @@ describe("from a pipe", () => {
       "**/*.wav",
     ]);
     expect(made).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/^wrote reef\.json\n/) });
-    expect(made.stderr).toMatch(/ok: .*card is readable: 2 files, 30 B selected\n {2}ok: bucket reef at/);
+    expect(made.stderr).toMatch(
+      /ok: .*card is readable: 2 files, 30 B selected, 1 file left out\n {2}ok: bucket reef at/,
+    );
     expect(written("reef.json")).toEqual({
       $schema: expect.stringMatching(/^file:.*config\.schema\.json$/),
       project: "reef",
@@ -39,6 +41,9 @@ describe("from a pipe", () => {
     const doctor = await place.run(["doctor", "--config", "reef.json"]);
     expect(doctor).toMatchObject({ exitCode: 0 });
     const sent = await place.run(["upload", "--config", "reef.json", "--json"]);
+    expect(sent.events()).toContainEqual(
+      expect.objectContaining({ message: "1 other file left out (uploader explain PATH says why)" }),
+    );
     expect(sent.events().at(-1)).toMatchObject({ type: "summary", filesUploaded: 2, filesSafe: 0, exitCode: 0 });
     const again = await place.run(["upload", "--config", "reef.json", "--json"]);
     expect(again.events().at(-1)).toMatchObject({ filesUploaded: 0, filesSafe: 2, filesSkipped: 2 });

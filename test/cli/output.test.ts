@@ -117,7 +117,9 @@ describe.concurrent("upload", () => {
     expect(stdout.replace(/in [\d.]+ m?s/, "in TIME")).toMatch(
       /^session \d+ complete: every selected file is confirmed in the store\n {2}3 files, 600 B: 3 uploaded\n {2}this run sent 3 files, 600 B in TIME\n$/,
     );
-    expect(stderr).toMatch(/^session \d+: \S+\/card → s3:\/\/reef\/text \(project text\)\n$/);
+    expect(stderr).toMatch(
+      /^session \d+: \S+\/card → s3:\/\/reef\/text \(project text\)\n1 other file left out \(uploader explain PATH says why\)\n$/,
+    );
     for (const name of ["a/1.wav", "a/2.wav", "b/3.flac"]) {
       expect(Buffer.from(await place.s3.object("reef", `text/${name}`)!.bytes())).toEqual(
         readFileSync(`${card}/${name}`),

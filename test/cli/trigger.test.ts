@@ -130,6 +130,15 @@ describe("sync", () => {
 });
 
 describe("trigger", () => {
+  it("upload --quiet with an endpoint that fails: exit 16, and why", async () => {
+    const { to } = card();
+    receiver.otherwise = answers(500);
+    const flags = ["--quiet", "--trigger-url", receiver.url, "--trigger-wait-seconds", "1"];
+    const ended = await place.run(["upload", ...to, ...flags], { env: signing });
+    expect(ended.exitCode).toBe(16);
+    expect(ended.stderr).toMatch(/^1 delivery is still due \(.*HTTP 500.*\); the next upload, .*sends it\n$/);
+  });
+
   it("job format as the older program's settings name it, with its key alone", async () => {
     const { to, project } = card();
     await place.run(["upload", ...to]);
@@ -171,9 +180,13 @@ describe("trigger", () => {
     expect(history.events()).toMatchObject([
       { attempts: 2, history: [{ verdict: "delivered" }, { verdict: "delivered", httpStatus: 202 }] },
     ]);
-    const table = await place.run(["trigger", "latest", ...own, "--history"]);
-    expect(table.stdout).toMatch(/^delivery +status[\s\S]*delivered[\s\S]*HTTP 202/);
-    expect(table.stdout + history.stdout + told.stdout).not.toMatch(/whsec_/);
+    const text = await place.run(["trigger", "latest", ...own, "--history"]);
+    expect(text.stdout).toMatch(
+      /^delivery \d+ delivered: made \S+Z, session format, 2 files, job job-1\n {2}to http:.*\n {2}1\. \S+Z \[.*\] delivered: HTTP 202 .*\n {2}2\. /,
+    );
+    const narrow = await place.run(["trigger", "latest", ...own, "--history"], { columns: 60 });
+    expect(Math.max(...narrow.stdout.split(/\r?\n/).map((line) => line.length))).toBeLessThanOrEqual(60);
+    expect(text.stdout + history.stdout + told.stdout).not.toMatch(/whsec_/);
   });
 
   it.each([

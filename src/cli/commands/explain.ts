@@ -144,7 +144,7 @@ const rules: Readonly<Partial<Record<SelectionRule, string>>> = {
   own_file: "our own state or configuration",
   exclude: "exclude pattern",
   no_include: "no include pattern takes it",
-  no_shimmer_header: "it has no Shimmer header, and its name says nothing",
+  no_shimmer_header: "its kind is not taken by default, and it has no Shimmer header",
 };
 
 function selectionText({ selected, rule, detail, at }: SelectionVerdict, path: string | null): string {

@@ -5,7 +5,7 @@ import type { Told } from "../../operations/trigger.ts";
 import { exitStatusHelp } from "../exit-status.ts";
 import { type Face, openFace } from "../face.ts";
 import { addConfigFlags, type GivenFlags, givenConfigFlags, wholeNumber } from "../flags.ts";
-import { count, duration, files, instant, name, table } from "../format.ts";
+import { count, duration, files, fold, instant, name } from "../format.ts";
 import { sessionOf } from "../session-argument.ts";
 
 interface TriggerFlags {
@@ -148,7 +148,7 @@ function show(face: Face, session: SessionRow, { delivery, already, othersDue, e
     face.emit({ type: "notice", sessionId: session.id, level: "info", message });
   }
   if (face.quiet && exitCode === 0) return;
-  face.out(toldText(session, delivery, already, face.configFlag));
+  say(face, toldText(session, delivery, already, face.configFlag));
 }
 
 const ends: Record<DeliveryRow["status"], string> = {
@@ -188,39 +188,31 @@ function showHistory(face: Face, deliveries: readonly DeliveryRow[], attempts: r
     face.out("nobody was told of this session, and nobody is to be");
     return;
   }
-  face.out(
-    table(
-      ["delivery", "status", "format", "files", "made", "attempts", "job", "to"],
-      deliveries.map(({ id, status, format, files, createdAt, attempts: tries, jobId, url }) => [
-        id,
-        status,
-        format,
-        files,
-        instant(createdAt),
-        tries,
-        jobId === null ? "" : name(jobId),
-        name(url),
-      ]),
-    ),
-  );
-  if (attempts.length === 0) return;
-  face.out("");
-  face.out(
-    table(
-      ["delivery", "attempt", "at", "took", "verdict", "answer"],
-      attempts.map((attempt) => [
-        attempt.deliveryId,
-        attempt.attempt,
-        instant(attempt.startedAt),
-        attempt.durationMs === null ? "" : duration(attempt.durationMs),
-        attempt.verdict ?? "not recorded",
-        answerText(attempt),
-      ]),
-    ),
-  );
+  for (const delivery of deliveries) {
+    const own = attempts.filter(({ deliveryId }) => deliveryId === delivery.id);
+    say(face, historyText(delivery, own));
+  }
 }
 
-/** In one line of a table. */
+/** A delivery and its attempts: columns of URLs and answers would be wider than any screen. */
+function historyText(delivery: DeliveryRow, attempts: readonly DeliveryAttemptRow[]): string {
+  const { id, status, format, createdAt, jobId, url } = delivery;
+  const sent = `${format} format${delivery.files === null ? "" : `, ${files(delivery.files)}`}`;
+  return [
+    `delivery ${id} ${status}: made ${instant(createdAt)}, ${sent}${jobId === null ? "" : `, job ${name(jobId)}`}`,
+    `  to ${name(url)}`,
+    ...attempts.map((attempt) => {
+      const took = attempt.durationMs === null ? "" : ` [${duration(attempt.durationMs)}]`;
+      const said = answerText(attempt);
+      return `  ${attempt.attempt}. ${instant(attempt.startedAt)}${took} ${attempt.verdict ?? "not recorded"}${said === "" ? "" : `: ${said}`}`;
+    }),
+  ].join("\n");
+}
+
+const say = (face: Face, text: string): void =>
+  face.out(fold(text, process.stdout.isTTY ? process.stdout.columns : undefined));
+
+/** In one line. */
 function answerText({ httpStatus, errorMessage, answer }: DeliveryAttemptRow): string {
   const said = httpStatus === null ? (errorMessage ?? "") : `HTTP ${httpStatus} ${answer ?? ""}`;
   const line = name(said.replace(/\s+/g, " ").trim());
