@@ -98,6 +98,43 @@ it("goes round a thread that its disk holds up, and takes what that says when it
   expect((await Promise.all(reads)).filter((read) => read === "file_gone").length).toBeGreaterThanOrEqual(stuck);
 });
 
+it("does without a thread that the system refuses", async () => {
+  let started = 0;
+  reader = createReader({
+    start: () => {
+      started++;
+      throw Object.assign(new Error("no thread"), { code: "ERR_WORKER_INIT_FAILED" });
+    },
+  });
+  await warmUp();
+  const body = await made("a", Buffer.from("aaaa"));
+  const reads = await Promise.all(Array.from({ length: 40 }, () => reader.read(body, room(4), "crc32", false)));
+  expect(reads.every(({ bytes }) => bytes?.toString() === "aaaa")).toBe(true);
+  expect(started).toBe(1);
+});
+
+it.each(["with the thread", "before the thread has begun"])(
+  "ends reads under way when it is closed, %s",
+  async (when) => {
+    let started = 0;
+    reader = createReader({
+      start: () => {
+        started++;
+        return new Worker("require('node:worker_threads').parentPort.on('message', () => {})", { eval: true });
+      },
+    });
+    await warmUp();
+    const body = await made("a", Buffer.from("aaaa"));
+    const read = () => reader.read(body, room(4), "crc32", false);
+    const reads = Array.from({ length: 40 }, read);
+    if (when === "with the thread") await new Promise((resolve) => setImmediate(resolve));
+    reader.close();
+    reads.push(read());
+    expect((await Promise.all(reads)).every(({ bytes }) => bytes?.toString() === "aaaa")).toBe(true);
+    expect(started).toBe(when === "with the thread" ? 1 : 0);
+  },
+);
+
 it("does without a thread that dies", async () => {
   let started = 0;
   reader = createReader({

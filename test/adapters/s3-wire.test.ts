@@ -85,6 +85,20 @@ describe("a proxy", () => {
     expect(proxyFor(https, env)?.href ?? null).toBe(expected);
   });
 
+  it.each(["::1", "[::1]", "[::1]:9000", "10.0.0.1, ::1"])(
+    "is not for an address that NO_PROXY names: %s",
+    (NO_PROXY) => {
+      const target = { protocol: "http:", hostname: "::1", port: 9000 };
+      expect(proxyFor(target, { HTTP_PROXY: "http://proxy:3128", NO_PROXY })).toBeNull();
+    },
+  );
+
+  it("whose password is not encoded is refused without being shown", () => {
+    const env = { HTTPS_PROXY: "http://user:hush%@proxy" };
+    expect(() => proxyFor(https, env)).toThrow(failing("config_invalid"));
+    expect(() => proxyFor(https, env)).not.toThrow(/hush/);
+  });
+
   it("that is no URL is refused without being shown: it may hold a password", () => {
     const env = { HTTPS_PROXY: "socks5://user:hush@proxy" };
     expect(() => proxyFor(https, env)).toThrow(failing("config_invalid"));
@@ -318,6 +332,27 @@ describe.skipIf(!openssl)("over TLS", () => {
 });
 
 describe("over plain http", () => {
+  it("a proxy that wants a password stops the run, as it does over https", async () => {
+    const fixture = await openFixture();
+    const { server, port } = await scripted((socket) =>
+      socket.end("HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"),
+    );
+    const destination = await fixture.open({ env: { ...fixture.options.env, HTTP_PROXY: `127.0.0.1:${port}` } });
+    await expect(
+      destination.put(fixture.job("a", fixture.file("a", noise(10))), {
+        signal: new AbortController().signal,
+        uploads: fixture.memory,
+        onBytes: () => undefined,
+      }),
+    ).rejects.toMatchObject({
+      code: "store_unreachable",
+      hint: expect.stringContaining("HTTP_PROXY"),
+    });
+    await destination.close();
+    server.close();
+    await fixture.close();
+  });
+
   it("a proxy gets whole URLs", async () => {
     const fixture = await openFixture();
     const heads: string[] = [];

@@ -93,6 +93,12 @@ const skewed: Row = {
   says: "this machine's clock is wrong",
   hint: "set the clock (timedatectl set-ntp true); the store refuses requests more than 15 minutes off",
 };
+const proxyLocked: Row = {
+  code: "store_unreachable",
+  remedy: "none",
+  says: "the proxy refused the request",
+  hint: "the proxy wants a user and password in HTTP_PROXY",
+};
 
 const byStoreCode: Readonly<Record<string, Row>> = {
   SlowDown: busy,
@@ -149,6 +155,7 @@ const byStatus: Readonly<Record<number, Row>> = {
   301: elsewhere,
   307: elsewhere,
   403: denied,
+  407: proxyLocked,
   408: slow,
   409: contended,
   413: tooLarge,
@@ -208,6 +215,7 @@ const byErrno: Readonly<Record<string, Row>> = {
   EPROTO: noTls,
   ERR_TLS_CERT_ALTNAME_INVALID: untrusted,
   CERT_HAS_EXPIRED: untrusted,
+  CERT_NOT_YET_VALID: { ...untrusted, hint: "is this machine's clock right (timedatectl)?" },
   DEPTH_ZERO_SELF_SIGNED_CERT: untrusted,
   SELF_SIGNED_CERT_IN_CHAIN: untrusted,
   UNABLE_TO_GET_ISSUER_CERT: untrusted,

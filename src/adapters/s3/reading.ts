@@ -22,6 +22,7 @@ export type SmallRead =
 export interface SmallReader {
   /** Into `room`. Throws file_gone, file_forbidden, file_unreadable. */
   read(body: FileBody, room: Buffer, algorithm: ChecksumAlgorithm, signed: boolean): Promise<SmallRead>;
+  /** Ends the thread; what it was asked, and what is asked from now on, is read aside. */
   close(): void;
 }
 
@@ -122,7 +123,14 @@ export function createReader({ start = startThread, now = () => performance.now(
 
   function post(): void {
     scheduled = false;
-    thread ??= open();
+    if (waiting.length === 0) return;
+    try {
+      thread ??= open();
+    } catch {
+      // The system gives no more threads.
+      lose();
+      return;
+    }
     // While it works on one batch the next is to be a full one: each costs both sides a wake-up.
     while (waiting.length >= (posted.length === 0 ? 1 : batchSize) && posted.length < batchesAhead) {
       const files = waiting.splice(0, batchSize);
@@ -167,10 +175,10 @@ export function createReader({ start = startThread, now = () => performance.now(
       }),
     close() {
       if (watch) clearTimeout(watch);
-      const closing = thread;
-      thread = null;
-      closing?.off("exit", lose);
-      void closing?.terminate();
+      // What it still says is about files that are read aside by then.
+      thread?.off("message", answer).off("exit", lose);
+      void thread?.terminate();
+      lose();
     },
   };
 }
