@@ -20,14 +20,14 @@ export function openUsersFile({ root, path: named }: UsersFileOptions) {
   const flags = constants.O_RDONLY | constants.O_NONBLOCK | (named === null ? constants.O_NOFOLLOW : 0);
   return {
     path: below.startsWith("..") ? path : below,
-    async read(): Promise<{ text: string; mtimeMs: number } | { problem: string } | null> {
+    async read(): Promise<{ text: string } | { problem: string } | null> {
       try {
         const file = await open(path, flags);
         try {
           const stats = await file.stat();
           if (!stats.isFile()) return { problem: `${path} is no file: no sign-up is sent` };
           if (stats.size > maxBytes) return { problem: `${path} is too large for a users file: no sign-up is sent` };
-          return { text: await file.readFile("utf8"), mtimeMs: stats.mtimeMs };
+          return { text: await file.readFile("utf8") };
         } finally {
           await file.close();
         }

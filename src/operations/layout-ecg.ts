@@ -10,7 +10,7 @@ export interface UsersFile {
   /** As rows of sign-ups name it. */
   readonly path: string;
   /** null: there is none, and none was asked for. */
-  read(): Promise<{ text: string; mtimeMs: number } | { problem: string } | null>;
+  read(): Promise<{ text: string } | { problem: string } | null>;
 }
 
 export interface EcgLayoutOptions {
@@ -22,9 +22,6 @@ export interface EcgLayoutOptions {
   dateFrom: "recording" | "upload";
   zone: Zone;
 }
-
-/** A users file that cannot be parsed for so long is not just being written. */
-const usersPatienceMs = 60_000;
 
 export function createEcgLayout({ memory, readOnly, users, dateFrom, zone }: EcgLayoutOptions): Layout {
   const mind = readOnly || memory === null ? lookingOnly(memory) : memory;
@@ -93,12 +90,9 @@ export function createEcgLayout({ memory, readOnly, users, dateFrom, zone }: Ecg
     if (file === null) return { placements: [], notices: [] };
     if ("problem" in file) return { placements: [], notices: [file.problem] };
     const read = readUsers(file.text);
+    // It may only be being written: the next look reads it again.
     if (read === null) {
-      const isOld = nowMs - file.mtimeMs > usersPatienceMs;
-      return {
-        placements: [],
-        notices: isOld ? [`${users.path} is no JSON object of users: no sign-up is sent`] : [],
-      };
+      return { placements: [], notices: [`${users.path} is no JSON object of users: no sign-up is sent`] };
     }
     const states = await mind.users(place, read.signups, nowMs);
     const placements = read.signups.flatMap((signup): Placement[] => {

@@ -161,25 +161,29 @@ export async function undecoded(
   return wanting.filter((_, at) => areRecordings[at]);
 }
 
+export function tellRefused(cx: Pick<Context, "emit">, sessionId: number, files: readonly Refusal[]): void {
+  for (const { path, key, sizeBytes, code, message } of files) {
+    cx.emit({
+      type: "file",
+      sessionId,
+      path,
+      key,
+      size: sizeBytes,
+      status: "failed",
+      errorCode: code as ErrorCode,
+      errorMessage: message,
+      attempt: 0,
+      durationMs: null,
+    });
+  }
+}
+
 export async function registerTree(cx: Context, input: RegisterInput, signal: AbortSignal): Promise<ScanTotals> {
   const { sessionId, destinationId, prefix } = input;
   const totals = emptyTotals();
   const refuse = async (files: readonly Refusal[]): Promise<void> => {
     await cx.store.refuse(sessionId, destinationId, files);
-    for (const { path, key, sizeBytes, code, message } of files) {
-      cx.emit({
-        type: "file",
-        sessionId,
-        path,
-        key,
-        size: sizeBytes,
-        status: "failed",
-        errorCode: code as ErrorCode,
-        errorMessage: message,
-        attempt: 0,
-        durationMs: null,
-      });
-    }
+    tellRefused(cx, sessionId, files);
   };
   const layout = input.layout ?? mirrorLayout;
   const whole: LayoutFile[] = [];

@@ -6,7 +6,7 @@ import type { SourceInput, SyncContext } from "./context.ts";
 import { keepSource } from "./lease.ts";
 import { createLooker, type LookInput } from "./look.ts";
 import { tellOfPass } from "./pass.ts";
-import { nextWork, noFiles, runSyncSession, type SourceState } from "./session.ts";
+import { addSafe, nextWork, noFiles, runSyncSession, type SourceState } from "./session.ts";
 
 /** Throws lease_held when another process looks after this source. */
 export async function syncOnce(given: SyncContext, source: SourceInput): Promise<SummaryEvent> {
@@ -33,11 +33,11 @@ export async function syncOnce(given: SyncContext, source: SourceInput): Promise
     const settleMs = cx.policy.settleSeconds * 1000;
     if (settleMs > 0) {
       for await (const found of looker.look(how({ onlySee: true }), cx.stopping)) {
-        state.safe.files += found.safeFiles;
-        state.safe.bytes += found.safeBytes;
+        addSafe(state, found);
         found.done(noFiles());
       }
-      if (looker.dueMs() !== null) await cx.sleep(settleMs, cx.stopping);
+      // What is safe need not settle, although a layout of whole folders observes all of it.
+      if (looker.notReady > 0 && looker.dueMs() !== null) await cx.sleep(settleMs, cx.stopping);
     }
     const look = looker.look(how(), cx.stopping);
     const first = await nextWork(state, look);

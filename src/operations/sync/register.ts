@@ -1,47 +1,26 @@
 /** What a look has found goes into the database. */
-import { asUploaderError, type ErrorCode } from "../../core/errors.ts";
+import { asUploaderError } from "../../core/errors.ts";
 import type { FoundObject } from "../../core/ports.ts";
 import type { Candidate } from "../../core/store.ts";
+import { tellRefused } from "../register.ts";
 import type { SyncContext } from "./context.ts";
 import type { Findings } from "./look.ts";
-
-export interface Registered {
-  /** Files that a worker may take now. */
-  ready: number;
-  safeFiles: number;
-  safeBytes: number;
-}
 
 export async function registerFindings(
   cx: SyncContext,
   { sessionId, destinationId }: { sessionId: number; destinationId: number },
   found: Findings,
-): Promise<Registered> {
+): Promise<void> {
   const store = cx.looking;
   const busyFiles = new Set<Candidate>();
-  let ready = 0;
   const register = async (files: readonly Candidate[], expect: "absent" | "found" | "known"): Promise<void> => {
-    const { registered, busy } = await store.register(sessionId, destinationId, files, expect);
-    ready += registered;
+    const { busy } = await store.register(sessionId, destinationId, files, expect);
     // It is news again at the next look: by then the other session may have sent it.
     for (const { file } of busy) busyFiles.add(file);
   };
 
   await store.refuse(sessionId, destinationId, found.refused);
-  for (const { path, key, sizeBytes, code, message } of found.refused) {
-    cx.emit({
-      type: "file",
-      sessionId,
-      path,
-      key,
-      size: sizeBytes,
-      status: "failed",
-      errorCode: code as ErrorCode,
-      errorMessage: message,
-      attempt: 0,
-      durationMs: null,
-    });
-  }
+  tellRefused(cx, sessionId, found.refused);
   const listed = await listing(cx, found.fresh);
   await register(
     found.fresh.filter(({ key }) => !listed?.has(key)),
@@ -55,7 +34,6 @@ export async function registerFindings(
   if (found.renewed.length > 0) {
     await store.rekey(sessionId, found.renewed);
     const renewed = await store.renew(sessionId, destinationId, found.renewed);
-    ready += renewed;
     if (renewed < found.renewed.length) await register(found.renewed, "known");
   }
   await store.leftOut(sessionId, destinationId, found.leftOut);
@@ -67,7 +45,6 @@ export async function registerFindings(
     cx.emit({ type: "notice", sessionId, level: "detail", message });
   }
   found.done(busyFiles);
-  return { ready, safeFiles: found.safeFiles, safeBytes: found.safeBytes };
 }
 
 /** A store that is away tells nothing about its keys: the conditional write finds out when it is back. */

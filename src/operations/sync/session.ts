@@ -28,10 +28,10 @@ export async function nextWork(state: SourceState, look: AsyncGenerator<Findings
   }
 }
 
-const addSafe = (state: SourceState, { safeFiles, safeBytes }: { safeFiles: number; safeBytes: number }): void => {
-  state.safe.files += safeFiles;
-  state.safe.bytes += safeBytes;
-};
+export function addSafe({ safe }: SourceState, { safeFiles, safeBytes, isWhole }: Findings): void {
+  safe.files = safeFiles + (isWhole ? 0 : safe.files);
+  safe.bytes = safeBytes + (isWhole ? 0 : safe.bytes);
+}
 
 export interface SessionInput {
   source: SourceInput;
@@ -102,7 +102,8 @@ export async function runSyncSession(cx: SyncContext, input: SessionInput): Prom
 
   const register = async ({ signal, wake }: { signal: AbortSignal; wake(): void }): Promise<void> => {
     const take = async (found: Findings): Promise<void> => {
-      addSafe(state, await registerFindings(cx, { sessionId, destinationId }, found));
+      await registerFindings(cx, { sessionId, destinationId }, found);
+      addSafe(state, found);
       wake();
     };
     let coming: AsyncGenerator<Findings> | null = look;
