@@ -1,10 +1,10 @@
 import { defineConfig } from "vitest/config";
+import { long } from "./vitest.long.config.ts";
 
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
-    // Long walks (kill -9 at every boundary of a chapter) run with the referees.
-    exclude: ["test/referee/**", "test/**/*-kill.test.ts", "node_modules/**"],
+    exclude: ["test/referee/**", ...long, "node_modules/**"],
     globalSetup: ["test/support/global-setup.ts"],
     testTimeout: 30_000,
     hookTimeout: 60_000,

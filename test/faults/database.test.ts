@@ -103,10 +103,7 @@ const faults: Record<string, PostgresFault> = {
   "loses its answer": { kind: "loseAnswer" },
 };
 
-/** `npm test` tries the verbs that between them execute nearly everything; the referee suite (`.ci/run`) tries all. */
-const tried = Object.entries(verbs).filter(([, verb]) => verb.longest || process.env.UPLOADER_TESTS === "whole");
-
-describe.each(tried)("%s", (_name, verb) => {
+describe.each(Object.entries(verbs))("%s", (_name, verb) => {
   let untouched: Awaited<ReturnType<typeof traces>>;
   beforeAll(async () => {
     untouched = await traces(verb, await setStage(verb));

@@ -1,0 +1,21 @@
+import { defineConfig } from "vitest/config";
+
+/** What takes too long for `npm test`: dying at every boundary, a fault at every statement, 24 simulated hours. */
+export const long = [
+  "test/**/*-kill.test.ts",
+  "test/faults/kill.test.ts",
+  "test/faults/kill-moves.test.ts",
+  "test/faults/database.test.ts",
+  "test/operations/sync-day.test.ts",
+];
+
+export default defineConfig({
+  test: {
+    include: long,
+    globalSetup: ["test/support/global-setup.ts"],
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    pool: "forks",
+    maxWorkers: 2,
+  },
+});
