@@ -66,7 +66,18 @@ function configuration(folder: string, monitorPort: number, port: number, cluste
   ].join("\n");
 }
 
+/** Now and then a fresh cluster stays silent for ever: then another one is made, twice at most. */
 export async function startRadosgw(): Promise<Radosgw> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await startCluster();
+    } catch (error) {
+      if (attempt === 3) throw error;
+    }
+  }
+}
+
+async function startCluster(): Promise<Radosgw> {
   const missing = await missingForRadosgw();
   if (missing.length > 0) {
     throw new Error(
