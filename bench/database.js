@@ -3,9 +3,9 @@ import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import pg from "pg";
-import { openDatabase } from "../dist/store/database.js";
-import { ensureEmbedded } from "../dist/store/embedded.js";
-import { migrate } from "../dist/store/migrate.js";
+import { openDatabase } from "../build/store/database.js";
+import { ensureEmbedded } from "../build/store/embedded.js";
+import { migrate } from "../build/store/migrate.js";
 
 const schema = "public";
 const tickMs = 1000 / Number(execFileSync("getconf", ["CLK_TCK"], { encoding: "utf8" }));

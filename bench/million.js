@@ -1,6 +1,6 @@
 /**
- * A session of 1,000,000 files, made in SQL: how long `status`, `explain` and every query of the dashboards take on it,
- * and what the dashboards' trigger costs the hot path. `node bench/million.js [--program FILE] [--files N] [--keep]`
+ * A session of 1,000,000 files and a map of as many entries, made in SQL: how long `status`, `explain`, `map-device get`
+ * and every query of the dashboards take on them, and what the dashboards' trigger costs the hot path. `node bench/million.js [--program FILE] [--files N] [--keep]`
  */
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -57,6 +57,10 @@ select id, k, session_id, case when k = 5 then 'failed' else 'postponed' end, 'n
 from file_uploads cross join generate_series(1, 5) k where status = 'failed';
 update sync_sessions set scan_finished_at = now();
 update sync_sessions set status = 'completed_with_errors', completed_at = now() - interval '24 h' where id = 1;
+insert into device_map (device, patient, shimmer1, shimmer2, valid)
+select lpad(to_hex((n + 1) / 2), 16, '0'), 'P-' || n, '{Shimmer_DDD6}', '{Shimmer_DCFF}',
+  case n % 2 when 0 then tstzrange('2026-03-01', null) else tstzrange(null, '2026-03-01') end
+from generate_series(1, $1) n;
 `;
 
 const statements = (text) => text.split(";\n").filter((each) => each.trim() !== "");
@@ -115,7 +119,7 @@ async function hotPath(client, work) {
 const server = await openServer(state);
 const { client } = server;
 try {
-  const made = await client.query("select to_regclass('file_uploads') as it");
+  const made = await client.query("select to_regclass('device_map') as it");
   const known = made.rows[0].it === null ? 0 : (await client.query("select count(*) n from file_uploads")).rows[0].n;
   if (!options.keep || Number(known) < files) {
     await server.empty();
@@ -140,6 +144,11 @@ try {
   say(
     "uploader files latest --status failed --limit 100",
     await several(() => command("files", "latest", "--status", "failed", "--limit", "100")),
+    limitsMs.command,
+  );
+  say(
+    "uploader map-device get DEVICE",
+    await several(() => command("map-device", "get", "00000000000186a0")),
     limitsMs.command,
   );
   process.stdout.write("\n");

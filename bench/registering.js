@@ -1,8 +1,8 @@
 /** The state machine without any transfer: what registering costs, and whether claims stay as cheap as they begin. */
-import { openSourceTree } from "../dist/adapters/source-tree.js";
-import { registerTree } from "../dist/operations/register.js";
-import { openDatabase } from "../dist/store/database.js";
-import { openStore } from "../dist/store/store.js";
+import { openSourceTree } from "../build/adapters/source-tree.js";
+import { registerTree } from "../build/operations/register.js";
+import { openDatabase } from "../build/store/database.js";
+import { openStore } from "../build/store/store.js";
 import { stateDirectory } from "./copying.js";
 import { openServer } from "./database.js";
 import { spread } from "./report.js";

@@ -2,8 +2,8 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { lockHolder } from "../dist/store/embedded/lock.js";
-import { openStateDirectory } from "../dist/store/embedded/state-directory.js";
+import { lockHolder } from "../build/store/embedded/lock.js";
+import { openStateDirectory } from "../build/store/embedded/state-directory.js";
 import { measured } from "./copying.js";
 import { treeOf } from "./trees.js";
 import { workplace } from "./workplace.js";

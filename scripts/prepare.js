@@ -24,6 +24,6 @@ const lock = join(root, "package-lock.json");
 if (!existsSync(installed) || statSync(lock).mtimeMs > statSync(installed).mtimeMs)
   run("npm", ["ci", "--no-fund", "--no-audit"]);
 
-const built = join(root, "dist", "cli", "main.js");
+const built = join(root, "dist", "main.js");
 if (!existsSync(built) || newest(join(root, "src")) > statSync(built).mtimeMs)
   run(process.execPath, ["scripts/build.js"]);

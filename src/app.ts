@@ -1,5 +1,6 @@
 /** Where ports meet adapters: the only file that sees both sides. */
-import { existsSync, readFileSync } from "node:fs";
+
+import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -11,6 +12,7 @@ import { UploaderError } from "./core/errors.ts";
 import type { Emit } from "./core/events.ts";
 import type { Bandwidth, Destination, SelectionRules, SourceTree, UnfinishedUploads } from "./core/ports.ts";
 import type { Store, WorkerIdentity } from "./core/store.ts";
+import { versionOf } from "./installed.ts";
 import type { Concurrency } from "./operations/concurrency.ts";
 import type { Context } from "./operations/context.ts";
 import type { DecodeContext } from "./operations/decode.ts";
@@ -236,7 +238,7 @@ export function openDecoding({ config }: Pick<World, "config">): Decoding {
     const { openDecoderThreads } = await import("./adapters/decoding/threads.ts");
     const { openScratch } = await import("./adapters/decoding/scratch.ts");
     const { stateDirectoryOf } = await import("./database-address.ts");
-    const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"));
+    const version = versionOf();
     return openScratch({
       enabled,
       formats,

@@ -45,14 +45,15 @@ const mayImport: Record<string, string[]> = {
   core: [],
   shimmer: ["core"],
   operations: ["core", "shimmer"],
-  store: ["core"],
-  adapters: ["core", "shimmer"],
-  config: ["core", "config"],
+  installed: [],
+  store: ["core", "installed"],
+  adapters: ["core", "shimmer", "installed"],
+  config: ["core", "installed"],
   "database-address": ["config", "store"],
   index: ["app", "config", "core"],
-  app: ["config", "core", "shimmer", "store", "adapters", "operations", "database-address"],
+  app: ["config", "core", "shimmer", "store", "adapters", "operations", "database-address", "installed"],
   http: ["core", "operations"],
-  cli: ["app", "http", "config", "core", "shimmer", "operations", "adapters", "store", "database-address"],
+  cli: ["app", "http", "config", "core", "shimmer", "operations", "adapters", "store", "database-address", "installed"],
 };
 
 /** docs/dependencies.md: each package has one door. */

@@ -34,6 +34,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const write = (value: string): void =>
   writeFileSync(join(folder, "src", "cli", "main.ts"), `export const value: string = "${value}";\n`);
 const built = (file: string): string => join(folder, "dist", file);
+const module = (file: string): string => join(folder, "build", file);
 
 /** Exit status, and how often the program was not there while it was built. */
 async function build(): Promise<{ status: number; missing: number; looks: number }> {
@@ -47,7 +48,7 @@ async function build(): Promise<{ status: number; missing: number; looks: number
   });
   while (!isOver) {
     looks++;
-    if (!existsSync(built("cli/main.js"))) missing++;
+    if (!existsSync(built("main.js"))) missing++;
     await turn();
   }
   return { status: await ended, missing, looks };
@@ -57,21 +58,21 @@ it("leaves no moment without the program, nothing of what is gone, and the old o
   write("one");
   writeFileSync(join(folder, "src", "old.ts"), "export {};\n");
   expect(await build()).toMatchObject({ status: 0 });
-  expect(readFileSync(built("cli/main.js"), "utf8")).toContain('"one"');
-  expect(existsSync(built("old.js"))).toBe(true);
+  expect(readFileSync(built("main.js"), "utf8")).toContain('"one"');
+  expect(existsSync(module("old.js"))).toBe(true);
 
   write("two");
   rmSync(join(folder, "src", "old.ts"));
   const second = await build();
   expect(second).toMatchObject({ status: 0, missing: 0 });
   expect(second.looks).toBeGreaterThan(100);
-  expect(readFileSync(built("cli/main.js"), "utf8")).toContain('"two"');
-  expect(existsSync(built("old.js"))).toBe(false);
+  expect(readFileSync(built("main.js"), "utf8")).toContain('"two"');
+  expect(existsSync(module("old.js"))).toBe(false);
 
   writeFileSync(join(folder, "src", "cli", "main.ts"), "export const value: number = 'three';\n");
   const failed = await build();
   expect(failed.status).not.toBe(0);
   expect(failed.missing).toBe(0);
-  expect(readFileSync(built("cli/main.js"), "utf8")).toContain('"two"');
-  expect(readdirSync(folder).filter((name) => name.startsWith("dist"))).toEqual(["dist"]);
+  expect(readFileSync(built("main.js"), "utf8")).toContain('"two"');
+  expect(readdirSync(folder).filter((name) => /^(build|dist)/.test(name))).toEqual(["build", "dist"]);
 });

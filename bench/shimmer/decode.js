@@ -2,7 +2,7 @@
  * Speed of the decoder and its writers, in MB of recording per second of CPU of one core.
  *   node scripts/build.js && node bench/shimmer/decode.js [megabytes]
  */
-import { decode, openRecording, writeCsv, writeJson, writeMat, writeParquet } from "../../dist/shimmer/index.js";
+import { decode, openRecording, writeCsv, writeJson, writeMat, writeParquet } from "../../build/shimmer/index.js";
 import { syntheticRecording } from "./synthetic.js";
 
 const megabytes = Number(process.argv[2] ?? 100);

@@ -3,7 +3,7 @@
  * crash, a hang, or memory out of bounds. Reproducible: the same seed makes the same files.
  *   node bench/shimmer/fuzz.js [rounds] [seed]
  */
-import { decode, profiles } from "../../dist/shimmer/index.js";
+import { decode, profiles } from "../../build/shimmer/index.js";
 import { syntheticHeader, writeRecords } from "./synthetic.js";
 
 const rounds = Number(process.argv[2] ?? 1_000_000);

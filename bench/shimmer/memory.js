@@ -12,7 +12,7 @@ import {
   writeJson,
   writeMat,
   writeParquet,
-} from "../../dist/shimmer/index.js";
+} from "../../build/shimmer/index.js";
 import { syntheticHeader, writeRecords } from "./synthetic.js";
 
 const [kind = "csv", size = "1000"] = process.argv.slice(2);

@@ -1,5 +1,5 @@
 /** What surrounds `sync --watch`: the service manager, the HTTP face, alarms, and whoever asks by a signal. */
-import { createRequire } from "node:module";
+
 import { openNotifier } from "../adapters/notify.ts";
 import type { OpenedState } from "../app.ts";
 import type { Config } from "../config.ts";
@@ -9,6 +9,7 @@ import { watchdogSeconds } from "../core/service-unit.ts";
 import type { SourceState } from "../core/sources.ts";
 import { createMetrics } from "../http/metrics.ts";
 import { createPulse } from "../http/pulse.ts";
+import { versionOf } from "../installed.ts";
 import { alarmsOf, watchAlarms } from "../operations/sources.ts";
 import type { Face } from "./face.ts";
 import { count } from "./format.ts";
@@ -34,7 +35,7 @@ export interface Daemon {
 /** The database is asked for ages and alarms at most this often. */
 const lookEveryMs = 15_000;
 
-const { version } = createRequire(import.meta.url)("../../package.json") as { version: string };
+const version = versionOf();
 
 /** Errors: config_invalid when the address of `http` cannot be had. */
 export async function openDaemon(face: Face, config: Pick<Config, "http" | "httpAllowRemote">): Promise<Daemon> {

@@ -1,17 +1,16 @@
 /** The tree of commands. Help, completion and the tests read it: what stands here is known everywhere. */
-import { createRequire } from "node:module";
+
 import { Command } from "commander";
+import { versionOf } from "../installed.ts";
 import { commands } from "./commands.ts";
 import { exitStatusHelp } from "./exit-status.ts";
 import { addGlobalFlags, fillFlags } from "./flags.ts";
 import { helpLayout } from "./help.ts";
 
-const { version } = createRequire(import.meta.url)("../../package.json") as { version: string };
-
 export function buildProgram(): Command {
   const program = new Command("uploader")
     .description("Uploads recordings to S3 or a folder, exactly once and provably, remembered in Postgres.")
-    .version(version)
+    .version(versionOf())
     .exitOverride()
     // What is wrong with the arguments is told like every other error.
     .configureOutput({ outputError: () => undefined })

@@ -1,5 +1,7 @@
 /** The table of keys, read from the published schema: their flags, their environment variables, what each one takes. */
+
 import { readFileSync } from "node:fs";
+import { packageRoot } from "../installed.ts";
 
 /** The part of JSON Schema that our own schema uses. */
 export interface SchemaNode {
@@ -77,7 +79,7 @@ export const flagOf = (path: string): string => `--${words(path).join("-")}`;
 export const envOf = (path: string): string => envNames[path] ?? `UPLOADER_${words(path).join("_").toUpperCase()}`;
 
 export function readSchema(): SchemaNode {
-  return JSON.parse(readFileSync(new URL("../../config.schema.json", import.meta.url), "utf8")) as SchemaNode;
+  return JSON.parse(readFileSync(new URL("config.schema.json", packageRoot), "utf8")) as SchemaNode;
 }
 
 /** All keys with a single value, in the schema's order; not `$schema`, and not `sources`, which only a file can hold. */

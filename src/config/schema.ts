@@ -1,15 +1,11 @@
 /** What a configuration may say: every key with its default, its bounds and one sentence. */
-import { createRequire } from "node:module";
-import type { output } from "zod";
+import * as z from "zod";
 import { checksumAlgorithms } from "../core/ports.ts";
 import { durationPattern, parseDuration, parseSize, sizePattern } from "./sizes.ts";
 
 const unitMs = { ms: 1, seconds: 1_000, minutes: 60_000 } as const;
 
-/** Loading zod takes 60 ms, which `--version` and `--help` need not wait for: hence a function. */
 export function configSchema() {
-  const z = createRequire(import.meta.url)("zod") as typeof import("zod");
-
   // `title` says what is expected: in messages, and in editors that read the published schema.
   const text = (title = "a text") => z.string().min(1).meta({ title });
   const matching = (title: string, pattern: RegExp) => z.string().regex(pattern).meta({ title });
@@ -234,11 +230,10 @@ export function configSchema() {
   });
 }
 
-export type Settings = output<ReturnType<typeof configSchema>>;
+export type Settings = z.output<ReturnType<typeof configSchema>>;
 
 /** The published schema, `config.schema.json`, which also is the table of keys that flags are made from. */
 export function configSchemaText(): string {
-  const z = createRequire(import.meta.url)("zod") as typeof import("zod");
   const schema = z.toJSONSchema(configSchema(), {
     io: "input",
     override({ jsonSchema, path }) {

@@ -1,10 +1,11 @@
 /** A configuration file that says what flags and answers say. */
+import { packageRoot } from "../installed.ts";
 import { flagLayer, type GivenFlags } from "./given.ts";
 import { keysOf, readSchema } from "./keys.ts";
 import { type Setting, treeOf } from "./layers.ts";
 
 /** Where editors find what may stand in the file. */
-export const publishedSchemaUrl = new URL("../../config.schema.json", import.meta.url).href;
+export const publishedSchemaUrl = new URL("config.schema.json", packageRoot).href;
 
 /** The text of a file; keys in the schema's order, values as a file holds them. Throws `usage`. */
 export function configText(flags: GivenFlags, cwd: string): string {

@@ -1,10 +1,12 @@
 /** The one door to node-postgres: connections, retries over their loss, and Postgres' errors in our words. */
-import { Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import pLimit from "p-limit";
 import pg from "pg";
 import { backoffMs } from "../core/backoff.ts";
 import { type ErrorCode, UploaderError } from "../core/errors.ts";
+import { loaded } from "./without-fetch.ts"; // before pg
+
+loaded();
 
 export type Row = Record<string, unknown>;
 export type Query = <R = Row>(text: string, values?: readonly unknown[]) => Promise<R[]>;
@@ -113,8 +115,6 @@ export function openDatabase(options: DatabaseOptions): Database {
         application_name: "uploader",
         ...config,
         types,
-        // Left to itself node-postgres asks whether it runs on Cloudflare, by which Node loads its fetch: 50 ms of CPU.
-        stream: () => new Socket(),
         max: options.maxConnections,
         connectionTimeoutMillis: connectMs,
         query_timeout: queryMs,

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
+import { packageRoot } from "../installed.ts";
 
-/** src/store and dist/store lie at the same depth, so tests and the package read the same files. */
-export const sqlFolder = new URL("../../sql/", import.meta.url);
+export const sqlFolder = new URL("sql/", packageRoot);
 
 export interface Statement {
   name: string;

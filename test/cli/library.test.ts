@@ -25,9 +25,13 @@ beforeAll(async () => {
     }),
   ) as [{ filename: string }];
   execFileSync("tar", ["xzf", place.path(packed.filename), "--strip-components=1", "-C", join(packages, "uploader")]);
-  for (const name of readdirSync(join(root, "node_modules"))) {
-    if (!name.startsWith(".") && name !== "uploader")
-      symlinkSync(join(root, "node_modules", name), join(packages, name));
+  // What npm would install beside it, and no more; and Node's types, which every such project has.
+  const beside = execFileSync("npm", ["ls", "--omit=dev", "--all", "--parseable"], { cwd: root, encoding: "utf8" });
+  for (const folder of [...beside.trim().split("\n").slice(1), join(root, "node_modules", "@types", "node")]) {
+    const at = join(packages, folder.slice(join(root, "node_modules").length + 1));
+    if (folder.lastIndexOf("node_modules") > join(root, "node_modules").length || existsSync(at)) continue;
+    mkdirSync(dirname(at), { recursive: true });
+    symlinkSync(folder, at);
   }
   writeFileSync(join(project, "package.json"), JSON.stringify({ name: "theirs", private: true, type: "module" }));
   env = {
@@ -49,7 +53,7 @@ it("holds what it needs, and nothing else", () => {
     expect.arrayContaining([
       "bin/uploader.js",
       "config.schema.json",
-      "dist/index.d.ts",
+      "dist/types/index.d.ts",
       "dist/index.js",
       "docs/getting-started.md",
       "grafana/alerts.json",
@@ -58,7 +62,7 @@ it("holds what it needs, and nothing else", () => {
     ]),
   );
   expect(inside.filter((name) => /^(test|bench|src|scripts)\//.test(name))).toEqual([]);
-  expect(existsSync(join(project, "node_modules", "uploader", "dist", "cli", "main.js"))).toBe(true);
+  expect(existsSync(join(project, "node_modules", "uploader", "dist", "main.js"))).toBe(true);
 });
 
 it('import { upload } from "uploader"', () => {

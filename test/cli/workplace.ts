@@ -16,7 +16,7 @@ export const program = process.env.UPLOADER_BIN ?? own;
 
 function assertBuilt(): void {
   if (program !== own) return;
-  const built = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
+  const built = fileURLToPath(new URL("../../dist/main.js", import.meta.url));
   const newestMs = Math.max(
     ...readdirSync(sources, { withFileTypes: true, recursive: true })
       .filter((entry) => entry.isFile())

@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 
 /** URL of a built module, for programs of their own: Node cannot run the sources. `npm test` builds; else a stale one is named. */
 export function built(module: string): string {
-  const program = new URL(`../../dist/store/${module}.js`, import.meta.url);
+  const program = new URL(`../../build/store/${module}.js`, import.meta.url);
   const source = new URL(`../../src/store/${module}.ts`, import.meta.url);
   const builtMs = statSync(program, { throwIfNoEntry: false })?.mtimeMs ?? 0;
   if (builtMs < statSync(source).mtimeMs) throw new Error(`${fileURLToPath(program)} is stale: npm run build`);

@@ -1,14 +1,10 @@
 /** Threads that decode, so that this one goes on whatever a recording holds. */
+
 import { Worker } from "node:worker_threads";
 import type { DecodeJob, DecodeLimits, DecodeResult, RecordingDecoder } from "../../core/decoding.ts";
 import { UploaderError } from "../../core/errors.ts";
+import { programOf } from "../../installed.ts";
 import type { Answer } from "./job.ts";
-
-/** Node runs the built program; from the sources (in tests) that is the one in dist. */
-const program = new URL(
-  import.meta.url.endsWith(".ts") ? "../../../dist/adapters/decoding/worker.js" : "./worker.js",
-  import.meta.url,
-);
 
 /**
  * Small, so that it is swept often: what a writer has handed on lies outside the heap, and goes only when its owner is
@@ -56,7 +52,7 @@ export function openDecoderThreads({ threads, heapMiB = 256 }: ThreadOptions): R
 
   const start = (): Worker =>
     // No variable of ours, which may be secret, and no flag of ours is for a thread that reads strangers' bytes.
-    new Worker(program, {
+    new Worker(programOf("decoding-worker"), {
       env: {},
       execArgv: [],
       resourceLimits: { maxOldGenerationSizeMb: heapMiB, maxYoungGenerationSizeMb: youngMiB },

@@ -6,9 +6,11 @@
  * all of it for waking others, and the digests 45 us; a thread that is told of many files at once costs 10. A disk that
  * lets one reader wait is better served by several: then the pool's four threads read.
  */
+
 import { Worker } from "node:worker_threads";
 import { checksumOf } from "../../core/checksum.ts";
 import type { Body, ChecksumAlgorithm } from "../../core/ports.ts";
+import { programOf } from "../../installed.ts";
 import { type Answered, slotBytes, type Told, type Wanted } from "./reading-slots.ts";
 import { fileFailure, type Moved, notRegular, readAside } from "./source.ts";
 
@@ -41,14 +43,8 @@ const slowMs = { perBatch: 20, perMiB: 4, unanswered: 100 };
 /** So many files are read aside before the thread is tried again. */
 const asideFiles = 256;
 
-/** Node runs the built program; from the sources (in tests) that is the one in dist. */
-const program = new URL(
-  import.meta.url.endsWith(".ts") ? "../../../dist/adapters/s3/reading-thread.js" : "./reading-thread.js",
-  import.meta.url,
-);
-
 const startThread = (slots: SharedArrayBuffer): Worker =>
-  new Worker(program, {
+  new Worker(programOf("reading-thread"), {
     workerData: slots,
     env: {},
     execArgv: [],

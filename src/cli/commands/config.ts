@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import type { Command } from "commander";
 import { redactConfig } from "../../config.ts";
+import { packageRoot } from "../../installed.ts";
 import { exitStatusHelp } from "../exit-status.ts";
 import { openFace } from "../face.ts";
 import { addConfigFlags, givenConfigFlags } from "../flags.ts";
@@ -25,7 +26,7 @@ export function defineConfigCommands(program: Command): void {
     .addHelpText("before", "Examples:\n  uploader config schema > config.schema.json\n")
     .addHelpText("after", exitStatusHelp(0))
     .action(() => {
-      process.stdout.write(readFileSync(new URL("../../../config.schema.json", import.meta.url), "utf8"));
+      process.stdout.write(readFileSync(new URL("config.schema.json", packageRoot), "utf8"));
     });
 
   const db = program

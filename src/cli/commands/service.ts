@@ -1,4 +1,5 @@
 /** `uploader service`: the daemon, or a timer, under systemd. */
+
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -7,6 +8,7 @@ import { openSystemd } from "../../adapters/systemd.ts";
 import type { Config } from "../../config.ts";
 import { UploaderError } from "../../core/errors.ts";
 import { environmentTemplate, type ServicePlan, serviceUnit, timerUnit } from "../../core/service-unit.ts";
+import { packageRoot } from "../../installed.ts";
 import { exitStatusHelp } from "../exit-status.ts";
 import { type Face, openFace } from "../face.ts";
 
@@ -115,7 +117,7 @@ async function install(flags: ServiceFlags, command: Command): Promise<void> {
   }
 }
 
-const own = fileURLToPath(new URL("../../../bin/uploader.js", import.meta.url));
+const own = fileURLToPath(new URL("bin/uploader.js", packageRoot));
 
 function planOf(config: Config, flags: ServiceFlags, environmentFile: string): ServicePlan {
   const { configPath } = config;

@@ -3,16 +3,14 @@ import { closeSync, fstatSync, openSync } from "node:fs";
 import { addAbortSignal, type Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
+import { programOf } from "../../installed.ts";
 import { type KeeperReport, logTail } from "./report.ts";
 import type { StatePaths } from "./state-directory.ts";
 
 /** The keeper outlives us, so it gets none of our secrets: only what finds programs, libraries and temporary folders. */
 const passedOn = ["PATH", "LD_LIBRARY_PATH", "TMPDIR", "XDG_RUNTIME_DIR"];
 
-/** Node runs the built program; from the sources (in tests) that is the one in dist. */
-const program = fileURLToPath(
-  new URL(import.meta.url.endsWith(".ts") ? "../../../dist/store/embedded/keeper.js" : "./keeper.js", import.meta.url),
-);
+const program = fileURLToPath(programOf("keeper"));
 
 export interface KeeperStart {
   paths: StatePaths;
