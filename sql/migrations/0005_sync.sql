@@ -7,9 +7,9 @@ alter table :"schema".file_uploads
   add column inode       numeric;                            -- of a file that is not ready, as it was last seen
 
 create index file_uploads_urgent on :"schema".file_uploads (session_id, priority, id)
-  where status = 'pending' and priority < 5;
+  where outcome is null and priority < 5;
 create index file_uploads_not_ready on :"schema".file_uploads (session_id, local_path)
-  where status = 'pending' and (not_ready or looks > 0);
+  where outcome is null and (not_ready or looks > 0);
 
 -- Who looks after a source: one process, by a lease of the database's clock.
 create table :"schema".sync_leases (

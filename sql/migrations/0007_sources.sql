@@ -82,7 +82,8 @@ left join lateral (
   from :"schema".sync_sessions t
   cross join lateral (
     select count(*) as files from :"schema".file_uploads f
-    where t.files_pending > 0 and f.session_id = t.id and f.status = 'pending' and (f.not_ready or f.looks > 0)
+    where t.files_pending > 0 and f.session_id = t.id and f.outcome is null and f.status = 'pending'
+      and (f.not_ready or f.looks > 0)
   ) n
   cross join lateral (
     select count(*) as leases from :"schema".workers h

@@ -104,12 +104,12 @@ create trigger file_uploads_zz_updated after update on :"schema".file_uploads
 -- Attempts that failed, by time. Only what failed has a row there.
 create index upload_attempts_finished on :"schema".upload_attempts (finished_at);
 -- Of rows that the hot path never makes: the first one skipped, the next one to wait for, the last ones failed.
-create index file_uploads_skipped on :"schema".file_uploads (session_id, id) where status = 'skipped';
+create index file_uploads_skipped on :"schema".file_uploads (session_id, id) where outcome = 'skipped';
 create index file_uploads_with_cause on :"schema".file_uploads (session_id, next_attempt_at)
-  where status = 'pending' and (error_code is not null or reason is not null);
+  where outcome is null and (error_code is not null or reason is not null);
 -- What failed has an error_code; saying so keeps the planner from this index where it should take file_uploads_failed.
 create index file_uploads_failed_at on :"schema".file_uploads (coalesce(last_attempt_at, created_at))
-  where status = 'failed' and error_code is not null;
+  where outcome = 'failed' and error_code is not null;
 create index workers_session on :"schema".workers (session_id);
 
 create view :"schema".dashboard_sessions as
@@ -188,4 +188,4 @@ from :"schema".file_uploads f
 join :"schema".sync_sessions s on s.id = f.session_id
 join :"schema".projects p on p.id = s.project_id
 join :"schema".destinations d on d.id = s.destination_id
-where f.status = 'failed' and f.error_code is not null;
+where f.outcome = 'failed' and f.error_code is not null;

@@ -36,7 +36,7 @@ with source as (
     and not exists (
       select from :"schema".file_uploads other
       where other.destination_id = m.destination_id and other.s3_key = m.key
-        and other.status in ('pending', 'uploading'))
+        and other.outcome is null)
   on conflict do nothing
   returning id, local_path, s3_key, file_size, mtime_ns, status, expect, derived_from
 )
@@ -61,7 +61,7 @@ where f.id = any ($2::bigint[]) and f.derived_from is not null
   and not exists (
     select from :"schema".file_uploads other
     where other.destination_id = f.destination_id and other.s3_key = f.s3_key
-      and other.status in ('pending', 'uploading'))
+      and other.outcome is null)
 order by f.s3_key, f.id desc
 on conflict do nothing
 returning id;

@@ -241,6 +241,9 @@ set size_bytes = excluded.size_bytes, mtime_ns = null, checksum_algorithm = excl
     checksum_type = excluded.checksum_type, checksum = excluded.checksum, etag = excluded.etag,
     version_id = excluded.version_id, proof = excluded.proof, ours = true, confirmed_at = now();
 
+-- recordings_any()
+select exists (select from :"schema".decoded_recordings where status = 'decoded') as are_any;
+
 -- recordings_pairs(session_id)
 -- Recordings that this session sent or found (files that were safe have no rows: then all below its prefix), and what
 -- shares a group with them.

@@ -1,15 +1,19 @@
 -- Statements about files. Every move names its `from` states here; docs/state-machine.md has the picture.
 -- In psql: \set schema public
 
--- files_judge(session_id, destination_id, paths, keys, sizes, mtimes)
+-- files_untouched(session_id, destination_id, key_start, key_end)
+-- Whether nothing is known of any key between these two: then no file below needs to be judged.
+select not exists (select from :"schema".file_uploads where session_id = $1)
+  and not exists (select from :"schema".objects where destination_id = $2 and key >= $3 and key < $4) as untouched;
+
+-- files_judge(session_id, destination_id, keys, sizes, mtimes)
 -- What the database knows of scanned files, by position: `fresh` nobody knows, `known` the store holds it in another
 -- state, `renewed` this session has a row that settled other bytes. Safe files and open rows need nothing.
 with scanned as (
-  select * from unnest($3::text[], $4::text[], $5::bigint[], $6::bigint[])
-    with ordinality as t(local_path, key, file_size, mtime_ns, n)
+  select * from unnest($3::text[], $4::bigint[], $5::bigint[]) with ordinality as t(key, file_size, mtime_ns, n)
 ), judged as (
   select s.n, s.file_size, case
-    when f.id is not null and f.status in ('pending', 'uploading') then
+    when f.id is not null and f.outcome is null then
       case when f.status = 'pending' and (f.file_size, f.mtime_ns) is distinct from (s.file_size, s.mtime_ns)
         then 'moved' else 'open' end
     when f.id is not null and (f.file_size, f.mtime_ns) is distinct from (s.file_size, s.mtime_ns)
@@ -67,7 +71,7 @@ returning id;
 -- Who has these keys open, other than this session.
 select f.s3_key, f.session_id
 from :"schema".file_uploads f
-where f.destination_id = $1 and f.s3_key = any ($2::text[]) and f.status in ('pending', 'uploading')
+where f.destination_id = $1 and f.s3_key = any ($2::text[]) and f.outcome is null
   and f.session_id <> $3;
 
 -- files_renew(session_id, destination_id, paths, keys, sizes, mtimes, types, priorities, bodies)
@@ -85,7 +89,7 @@ where f.session_id = $1 and f.s3_key = t.key and f.status in ('uploaded', 'faile
   and not exists (
     select from :"schema".file_uploads other
     where other.destination_id = $2 and other.s3_key = t.key and other.id <> f.id
-      and other.status in ('pending', 'uploading'))
+      and other.outcome is null)
 returning f.id;
 
 -- files_claim(session_id, worker_id, after_id, max, max_looks)
@@ -96,15 +100,15 @@ with live as (
 ), urgent as (
   select f.id
   from :"schema".file_uploads f
-  where f.session_id = $1 and f.status = 'pending' and f.priority < 5 and f.next_attempt_at <= now()
-    and f.looks < $5 and not f.not_ready and exists (select from live)
+  where f.session_id = $1 and f.outcome is null and f.status = 'pending' and f.priority < 5
+    and f.next_attempt_at <= now() and f.looks < $5 and not f.not_ready and exists (select from live)
   order by f.priority, f.id limit $4
   for update skip locked
 ), bulk as (
   select f.id
   from :"schema".file_uploads f
-  where f.session_id = $1 and f.status = 'pending' and f.id > $3 and f.priority >= 5 and f.next_attempt_at <= now()
-    and f.looks < $5 and not f.not_ready and exists (select from live)
+  where f.session_id = $1 and f.outcome is null and f.status = 'pending' and f.id > $3 and f.priority >= 5
+    and f.next_attempt_at <= now() and f.looks < $5 and not f.not_ready and exists (select from live)
   order by f.id limit greatest(0, $4 - (select count(*) from urgent))
   for update skip locked
 ), due as (
@@ -255,7 +259,9 @@ returning f.id;
 -- Move release, for files this worker holds without knowing: the answer to a claim was lost.
 update :"schema".file_uploads f
 set status = 'pending', worker_id = null
-where f.status = 'uploading' and f.worker_id = $1 and not f.id = any ($2::bigint[])
+from :"schema".workers w, :"schema".files_in_hand h
+where w.id = $1 and h.session_id = w.session_id and h.worker_id = $1 and not h.id = any ($2::bigint[])
+  and f.id = h.id and f.status = 'uploading' and f.worker_id = $1
 returning f.id;
 
 -- files_requeue(session_id, include_permanent)
@@ -265,26 +271,26 @@ set status = 'pending', permanent = false, attempts = 0, looks = 0, worker_death
     expect = case when o.key is null then 'absent' else 'known' end
 from :"schema".file_uploads self
 left join :"schema".objects o on o.destination_id = self.destination_id and o.key = self.s3_key
-where self.session_id = $1 and self.status = 'failed' and f.id = self.id and f.status = 'failed'
+where self.session_id = $1 and self.outcome = 'failed' and f.id = self.id and f.status = 'failed'
   and (not f.permanent or $2::boolean) and f.error_code <> 'key_impossible'
   and not exists (
     select from :"schema".file_uploads other
     where other.destination_id = f.destination_id and other.s3_key = f.s3_key
-      and other.status in ('pending', 'uploading'))
+      and other.outcome is null)
 returning f.id;
 
 -- files_rested(session_id)
 -- A new run looks afresh at files that were still changing when the last one gave them up.
 update :"schema".file_uploads f
 set looks = 0, next_attempt_at = now()
-where f.session_id = $1 and f.status = 'pending' and f.looks > 0
+where f.session_id = $1 and f.outcome is null and f.status = 'pending' and f.looks > 0
 returning f.id;
 
 -- files_unwait(session_id)
 -- `upload` takes every file as it is, also those that sync waits for; not those that have no key yet: their layout gives it.
 update :"schema".file_uploads f
 set not_ready = false, looks = 0, reason = null, next_attempt_at = now()
-where f.session_id = $1 and f.status = 'pending' and f.not_ready
+where f.session_id = $1 and f.outcome is null and f.status = 'pending' and f.not_ready
   and coalesce(f.reason, '') not in ('package_incomplete', 'report_settling')
 returning f.id;
 
@@ -293,7 +299,7 @@ returning f.id;
 update :"schema".file_uploads f
 set status = 'skipped', reason = 'superseded', worker_id = null
 where f.destination_id = $1 and f.s3_key = any ($2::text[]) and f.session_id <> $3
-  and f.status in ('pending', 'uploading')
+  and f.outcome is null and f.status in ('pending', 'uploading')
   and not exists (
     select from :"schema".workers w
     where w.session_id = f.session_id and w.ended_at is null and w.lease_until > now())
@@ -305,7 +311,7 @@ update :"schema".file_uploads f
 set status = 'skipped', reason = 'superseded', permanent = false
 from :"schema".sync_sessions s
 where s.project_id = $1 and s.destination_id = $2 and s.source = $3 and s.prefix = $4 and s.id < $5
-  and s.files_failed > 0 and f.session_id = s.id and f.status = 'failed'
+  and s.files_failed > 0 and f.session_id = s.id and f.outcome = 'failed'
 returning f.id;
 
 -- files_abandon(session_id)
@@ -319,7 +325,7 @@ returning f.id;
 -- Move condemn: `retry` used up its last round.
 update :"schema".file_uploads f
 set permanent = true
-where f.session_id = $1 and f.status = 'failed' and not f.permanent
+where f.session_id = $1 and f.outcome = 'failed' and not f.permanent
 returning f.id;
 
 -- files_next_due(session_id, worker_id, max_looks)
@@ -332,11 +338,9 @@ select case when count(*) filter (where status = 'pending' and is_due) > 0 then
   count(*) filter (where status = 'uploading')::int as elsewhere
 from (
   select status, next_attempt_at, looks < $3 and not not_ready as is_due
-  from :"schema".file_uploads where session_id = $1 and status = 'pending'
+  from :"schema".file_uploads where session_id = $1 and outcome is null and status = 'pending'
   union all
-  select f.status, null, true from :"schema".workers w
-  join :"schema".file_uploads f on f.worker_id = w.id and f.status = 'uploading'
-  where w.session_id = $1 and w.id <> $2
+  select 'uploading', null, true from :"schema".files_in_hand where session_id = $1 and worker_id <> $2
 ) waiting;
 
 -- files_list(session_id, status, after_id, max)
@@ -349,9 +353,9 @@ order by id limit $4;
 -- files_conflicts(session_id)
 select count(*)::int as files
 from :"schema".file_uploads
-where session_id = $1 and status = 'skipped' and reason = 'conflict';
+where session_id = $1 and outcome = 'skipped' and reason = 'conflict';
 
 -- files_retryable(session_id)
 select count(*)::int as files
 from :"schema".file_uploads
-where session_id = $1 and status = 'failed' and not permanent;
+where session_id = $1 and outcome = 'failed' and not permanent;

@@ -115,29 +115,30 @@ from :"schema".session_causes c
 cross join lateral (
   -- `offset 0`: in the index' order, until one fits; the planner would sort them all
   (select * from (
-     select * from :"schema".file_uploads where session_id = $1 and status = 'failed' order by id offset 0
+     select * from :"schema".file_uploads where session_id = $1 and outcome = 'failed' order by id offset 0
    ) failed
    where c.status = 'failed' and permanent = c.permanent
      and coalesce(error_code, '') = c.error_code and coalesce(reason, '') = c.reason limit 1)
   union all
   (select * from (
-     select * from :"schema".file_uploads where session_id = $1 and status = 'skipped' order by id offset 0
+     select * from :"schema".file_uploads where session_id = $1 and outcome = 'skipped' order by id offset 0
    ) skipped
    where c.status = 'skipped'
      and coalesce(error_code, '') = c.error_code and coalesce(reason, '') = c.reason limit 1)
   union all
   (select * from (
      select * from :"schema".file_uploads
-     where session_id = $1 and status = 'pending' and (error_code is not null or reason is not null)
+     where session_id = $1 and outcome is null and status = 'pending'
+       and (error_code is not null or reason is not null)
      order by next_attempt_at offset 0
    ) waiting
    where c.status = 'pending'
      and coalesce(error_code, '') = c.error_code and coalesce(reason, '') = c.reason limit 1)
   union all
-  (select held.* from :"schema".workers worker
-   join :"schema".file_uploads held on held.worker_id = worker.id and held.status = 'uploading'
-   where c.status = 'uploading' and worker.session_id = $1
-     and coalesce(held.error_code, '') = c.error_code and coalesce(held.reason, '') = c.reason
+  (select held.* from :"schema".files_in_hand h
+   join :"schema".file_uploads held using (id)
+   where c.status = 'uploading' and h.session_id = $1
+     and coalesce(h.error_code, '') = c.error_code and coalesce(h.reason, '') = c.reason
    order by held.id limit 1)
 ) f
 where c.session_id = $1 and c.files > 0

@@ -23,7 +23,8 @@ with made as (
     and t.source = own.source and t.prefix = own.prefix
   cross join lateral (
     select count(*) as files from :"schema".file_uploads f
-    where t.files_pending > 0 and f.session_id = t.id and f.status = 'pending' and (f.not_ready or f.looks > 0)
+    where t.files_pending > 0 and f.session_id = t.id and f.outcome is null and f.status = 'pending'
+      and (f.not_ready or f.looks > 0)
   ) n
 ), outcome as (
   select *, $9::text is null as came_through,
@@ -82,11 +83,9 @@ left join lateral (
 left join :"schema".sync_sessions t on t.project_id = s.project_id and t.destination_id = own.destination_id
   and t.source = s.source and t.prefix = own.prefix and t.files_pending + t.files_uploading > 0
 left join lateral (
-  select sum(u.file_size) as bytes from :"schema".file_uploads u where u.session_id = t.id and u.status = 'pending'
-    and not u.not_ready and u.looks = 0
+  select sum(u.file_size) as bytes from :"schema".file_uploads u where u.session_id = t.id
+    and u.outcome is null and u.status = 'pending' and not u.not_ready and u.looks = 0
   union all
-  select sum(u.file_size) from :"schema".workers w
-  join :"schema".file_uploads u on u.worker_id = w.id and u.status = 'uploading'
-  where w.session_id = t.id
+  select sum(h.file_size) from :"schema".files_in_hand h where h.session_id = t.id
 ) f on true
 group by s.id;

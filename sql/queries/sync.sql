@@ -35,7 +35,7 @@ returning source;
 select s.id, s.status, s.started_at,
   exists (
     select from :"schema".file_uploads f
-    where f.session_id = s.id and f.status = 'pending' and not f.not_ready and f.looks = 0)
+    where f.session_id = s.id and f.outcome is null and f.status = 'pending' and not f.not_ready and f.looks = 0)
   or s.files_uploading > 0 as due,
   s.files_pending + s.files_uploading > 0 as open
 from :"schema".sync_sessions s
@@ -59,7 +59,7 @@ returning id;
 -- Move supersede, for files that were not ready when the session's day was over: the next session takes them afresh.
 update :"schema".file_uploads f
 set status = 'skipped', reason = 'superseded', not_ready = false, body = null
-where f.session_id = $1 and f.status = 'pending' and (f.not_ready or f.looks > 0)
+where f.session_id = $1 and f.outcome is null and f.status = 'pending' and (f.not_ready or f.looks > 0)
 returning f.id;
 
 -- sync_retire(session_id)
@@ -76,20 +76,21 @@ select count(*) filter (where status = 'uploading' or status = 'pending' and not
   count(*) filter (where status = 'pending' and (not_ready or looks > 0))::int as waiting,
   count(*) filter (where status = 'failed' and not permanent)::int as failed
 from :"schema".file_uploads
-where session_id = $1 and status in ('pending', 'uploading', 'failed');
+where session_id = $1 and (outcome is null or outcome = 'failed');
 
 -- sync_waiting(session_id)
 select id, local_path, s3_key, file_size, mtime_ns::text, inode::text, reason, looks,
   ceil(extract(epoch from next_attempt_at - now()) * 1000)::float8 as due_in_ms
 from :"schema".file_uploads
-where session_id = $1 and status = 'pending' and (not_ready or looks > 0);
+where session_id = $1 and outcome is null and status = 'pending' and (not_ready or looks > 0);
 
 -- sync_rekey(session_id, paths, keys)
 -- A file that is not ready may still get another key.
 update :"schema".file_uploads f
 set s3_key = t.key
 from unnest($2::text[], $3::text[]) as t(local_path, key)
-where f.session_id = $1 and f.local_path = t.local_path and f.status = 'pending' and f.not_ready and f.s3_key <> t.key
+where f.session_id = $1 and f.local_path = t.local_path and f.outcome is null and f.status = 'pending'
+  and f.not_ready and f.s3_key <> t.key
   and not exists (
     select from :"schema".file_uploads other
     where other.destination_id = f.destination_id and other.s3_key = t.key
@@ -107,7 +108,7 @@ from unnest($3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::text[], $8::
 where not exists (
   select from :"schema".file_uploads other
   where other.destination_id = $2 and other.s3_key = t.key and other.session_id <> $1
-    and other.status in ('pending', 'uploading'))
+    and other.outcome is null)
 on conflict (session_id, s3_key) do update
 set file_size = excluded.file_size, mtime_ns = excluded.mtime_ns, inode = excluded.inode, reason = excluded.reason,
     looks = excluded.looks, next_attempt_at = excluded.next_attempt_at, not_ready = true

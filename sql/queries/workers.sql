@@ -21,7 +21,7 @@ returning id;
 -- Who has not said goodbye; `live` when the lease still runs.
 select w.id, w.host, w.boot, w.pid, w.process_start, w.joined, w.concurrency, w.started_at, w.lease_until,
   w.lease_until > now() as live,
-  (select count(*) from :"schema".file_uploads f where f.status = 'uploading' and f.worker_id = w.id) as files_in_hand
+  (select count(*) from :"schema".files_in_hand h where h.session_id = $1 and h.worker_id = w.id) as files_in_hand
 from :"schema".workers w
 where w.session_id = $1 and w.ended_at is null
 order by w.id;
@@ -44,8 +44,8 @@ with lost as (
       error_code = case when (f.worker_deaths + 1) % 3 = 0 then 'worker_died' else f.error_code end,
       error_message = case when (f.worker_deaths + 1) % 3 = 0
         then 'three workers died with this file in hand' else f.error_message end
-  from gone
-  where f.status = 'uploading' and f.worker_id = gone.id
+  from gone, :"schema".files_in_hand h
+  where h.session_id = $1 and h.worker_id = gone.id and f.id = h.id and f.status = 'uploading' and f.worker_id = gone.id
   returning f.id, f.attempts, gone.id as worker_id
 ), noted as (
   insert into :"schema".upload_attempts (file_id, attempt, worker_id, outcome, error_code)

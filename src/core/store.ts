@@ -243,6 +243,8 @@ export interface Store extends Inquiries, DecodingMemory, SourceMemory, SyncMemo
   endWorker(workerId: number, reason: "done" | "interrupted"): Promise<void>;
   rescue(sessionId: number, me: WorkerIdentity): Promise<number>;
 
+  /** Whether nothing is known of this session's files, nor of any object whose key begins so. */
+  untouched(sessionId: number, destinationId: number, keyStart: string): Promise<boolean>;
   judge(sessionId: number, destinationId: number, files: readonly Candidate[]): Promise<Verdicts>;
   /** Returns the candidates that made no row because their key is open in another session. */
   register(

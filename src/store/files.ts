@@ -7,6 +7,7 @@ import type { Run } from "./runner.ts";
 
 type FileMethods = Pick<
   Store,
+  | "untouched"
   | "judge"
   | "register"
   | "refuse"
@@ -22,11 +23,15 @@ type FileMethods = Pick<
 
 type EndingOf<M extends Ending["move"]> = Extract<Ending, { move: M }>;
 
-const columns = (files: readonly Candidate[]) => ({
-  paths: textArray(files.map((file) => file.path)),
+const facets = (files: readonly Candidate[]) => ({
   keys: textArray(files.map((file) => file.key)),
   sizes: int8Array(files.map((file) => file.sizeBytes)),
   mtimes: int8Array(files.map((file) => file.mtimeNs)),
+});
+
+const columns = (files: readonly Candidate[]) => ({
+  paths: textArray(files.map((file) => file.path)),
+  ...facets(files),
 });
 
 /** What a layout says beside the key; null: the usual, which the statement knows. */
@@ -141,6 +146,13 @@ export const knownObject = (row: ObjectColumns): KnownObject => ({
 
 export function fileMethods(run: Run): FileMethods {
   return {
+    async untouched(sessionId, destinationId, keyStart) {
+      // U+10FFFF is above every character that a key may hold.
+      const range = { keyStart, keyEnd: `${keyStart}\u{10ffff}` };
+      const [row] = await run<{ untouched: boolean }>("files_untouched", { sessionId, destinationId, ...range });
+      return row!.untouched;
+    },
+
     async judge(sessionId, destinationId, files) {
       const [row] = await run<{
         safe_files: number;
@@ -148,7 +160,7 @@ export function fileMethods(run: Run): FileMethods {
         fresh: number[];
         known: number[];
         renewed: number[];
-      }>("files_judge", { sessionId, destinationId, ...columns(files) });
+      }>("files_judge", { sessionId, destinationId, ...facets(files) });
       const at = (positions: number[]) => positions.map((position) => files[position - 1]!);
       return {
         safeFiles: row!.safe_files,

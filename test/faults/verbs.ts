@@ -106,7 +106,7 @@ const opening = ["begin", "projects_ensure", "destinations_ensure", "sessions_ne
   "commit",
   "config_remember",
 ]);
-const scanning = ["files_judge", "files_register", "sessions_scanned"];
+const scanning = ["files_untouched", "files_register", "sessions_scanned"];
 const draining = ["files_claim", "files_settle", "files_release_others", "files_next_due"];
 const closing = ["sessions_close", "workers_end", "sessions_get", "files_conflicts"];
 
@@ -142,7 +142,7 @@ export const verbs: Record<string, Verb> = {
     ends: { uploaded: 4 },
   },
   "what a killed run left": {
-    statements: ["sessions_resume", "workers_rescue", "files_rested", "files_requeue", "files_renew"],
+    statements: ["sessions_resume", "workers_rescue", "files_rested", "files_requeue", "files_judge", "files_renew"],
     async arrange(stage) {
       await leaveUnfinished(stage);
       makeTree(stage.scene.root, { "b/3.wav": 333 });

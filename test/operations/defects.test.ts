@@ -145,9 +145,9 @@ describe("defects of the program replaced", () => {
     );
     await db.sql(`analyze :"schema".file_uploads`);
     const plan = await db.sql<{ "QUERY PLAN": string }>(
-      `explain select id from :"schema".file_uploads where session_id = ${sessionId} and status = 'pending' and id > 2000 order by id limit 500`,
+      `explain select id from :"schema".file_uploads where session_id = ${sessionId} and outcome is null and status = 'pending' and id > 2000 order by id limit 500`,
     );
-    expect(plan.map((line) => line["QUERY PLAN"]).join("\n")).toContain("file_uploads_pending");
+    expect(plan.map((line) => line["QUERY PLAN"]).join("\n")).toContain("file_uploads_waiting");
   });
 
   it("H: time left counts days, and the slower of files and bytes decides", () => {

@@ -176,6 +176,25 @@ export function describeStore(name: string, url?: () => string): void {
         });
       });
 
+      it("a session is untouched while it has no row, and its prefix no object", async () => {
+        const opened = await openWork(db);
+        const { sessionId, destinationId } = opened;
+        const untouched = (keyStart: string) => db.store.untouched(sessionId, destinationId, keyStart);
+        await db.sql(
+          `insert into :"schema".objects (destination_id, key, size_bytes, mtime_ns, proof, ours)
+          values ($1, 'C1/\u{10fffe}', 10, 7, 'checksum_echoed', true)`,
+          [destinationId],
+        );
+        expect([await untouched(""), await untouched("C1/"), await untouched("C/"), await untouched("C2/")]).toEqual([
+          false,
+          false,
+          true,
+          true,
+        ]);
+        await rowIn(db, opened, "uploaded");
+        expect(await untouched("C2/")).toBe(false);
+      });
+
       it("judges safe, known, renewed, open and fresh", async () => {
         const opened = await openWork(db);
         const done = await rowIn(db, opened, "uploaded");

@@ -100,8 +100,8 @@ function refuseImpossible(job: PutJob): void {
       hint: "rename the file",
     });
   }
-  const values = [...Object.entries(job.metadata).flat(), job.contentType ?? ""];
-  if (!values.every((value) => /^[\x20-\x7e]*$/.test(value))) {
+  const values = `${Object.keys(job.metadata).join("")}${Object.values(job.metadata).join("")}${job.contentType ?? ""}`;
+  if (!/^[\x20-\x7e]*$/.test(values)) {
     throw new UploaderError("internal", `${job.key}: its metadata or content type is not printable ASCII`);
   }
 }

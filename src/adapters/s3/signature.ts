@@ -47,6 +47,19 @@ export function createSigner(): Sign {
     return keptKey;
   }
 
+  /** A run has a handful of sets of headers: sorting them anew took a fifth of the signature's time. */
+  const orders = new Map<string, { sorted: string[]; joined: string }>();
+  function inOrder(names: string[]): { sorted: string[]; joined: string } {
+    const given = names.join();
+    let order = orders.get(given);
+    if (order === undefined) {
+      const sorted = names.sort();
+      order = { sorted, joined: sorted.join(";") };
+      orders.set(given, order);
+    }
+    return order;
+  }
+
   return (request, credentials, region, nowMs) => {
     const second = Math.floor(nowMs / 1000);
     if (second !== stampSecond) {
@@ -61,15 +74,15 @@ export function createSigner(): Sign {
       "x-amz-date": stamp,
     };
     if (credentials.sessionToken !== undefined) headers["x-amz-security-token"] = credentials.sessionToken;
-    const names = Object.keys(headers).sort();
+    const names = inOrder(Object.keys(headers));
     let lines = "";
     let canonical = "";
-    for (const name of names) {
+    for (const name of names.sorted) {
       const value = headers[name]!;
       lines += `${name}: ${value}\r\n`;
-      canonical += `${name}:${value.trim().replace(/ {2,}/g, " ")}\n`;
+      canonical += `${name}:${spare.test(value) ? value.trim().replace(/ {2,}/g, " ") : value}\n`;
     }
-    const signedNames = names.join(";");
+    const signedNames = names.joined;
     const wholeRequest = `${request.method}\n${request.path}\n${request.query}\n${canonical}\n${signedNames}\n${request.payloadHash}`;
     const scope = `${day}/${region}/s3/aws4_request`;
     const toSign = `AWS4-HMAC-SHA256\n${stamp}\n${scope}\n${hash("sha256", wholeRequest, "hex")}`;
@@ -77,6 +90,9 @@ export function createSigner(): Sign {
     return `${lines}authorization: AWS4-HMAC-SHA256 Credential=${credentials.accessKeyId}/${scope}, SignedHeaders=${signedNames}, Signature=${signature}\r\n`;
   };
 }
+
+/** White space that the canonical form leaves out. */
+const spare = /^\s|\s$| {2}/;
 
 function hmac(key: Buffer, text: string): Buffer {
   return createHmac("sha256", key).update(text).digest();
