@@ -13,8 +13,9 @@ export default defineConfig({
   test: {
     include: long,
     globalSetup: ["test/support/global-setup.ts"],
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+    expect: { poll: { timeout: 60_000, interval: 20 } },
     pool: "forks",
     maxWorkers: 2,
   },

@@ -1,6 +1,7 @@
 // sync --watch for as long as is asked: files appear, grow, change, are renamed into place, preallocated and vanish; store and
 // database are cut off; the process is killed every few minutes. At the end: is what is in the store what is on the disk?
-//   node bench/soak.js --minutes 60 [--kill 180] [--cut 60] [--program FILE]
+// A process that is never killed shows whether memory grows: none is in the last --calm minutes.
+//   node bench/soak.js --minutes 60 [--kill 180] [--calm 25] [--cut 60] [--program FILE]
 import { spawn, spawnSync } from "node:child_process";
 import {
   appendFileSync,
@@ -26,11 +27,13 @@ const { values } = parseArgs({
   options: {
     minutes: { type: "string", default: "10" },
     kill: { type: "string", default: "120" },
+    calm: { type: "string", default: "0" },
     cut: { type: "string", default: "45" },
     program: { type: "string", default: fileURLToPath(new URL("../bin/uploader.js", import.meta.url)) },
   },
 });
 const endMs = Date.now() + Number(values.minutes) * 60_000;
+const calmMs = endMs - Number(values.calm) * 60_000;
 const folder = mkdtempSync(join(tmpdir(), "uploader-soak-"));
 const dock = join(folder, "dock");
 mkdirSync(dock);
@@ -214,9 +217,9 @@ running.push(
     await sleep(1_000 + chance(20_000));
     await new Promise((resolve) => door.listen(doorPort, "127.0.0.1", resolve));
   }),
-  until(Number(values.kill), () => child.kill("SIGKILL")),
+  until(Number(values.kill), () => Date.now() < calmMs && child.kill("SIGKILL")),
   until(10, () => {
-    memory.push({ start: starts, rssMb: residentMb() });
+    memory.push({ start: starts, atMs: Date.now(), rssMb: residentMb() });
     if (memory.length % 6 === 0) {
       say(
         `${made} made, ${changes} changed, ${vanished} vanished, ${store.objects.size} objects, ${cuts} cuts, ${starts} starts, ${memory.at(-1).rssMb.toFixed(0)} MB`,
@@ -254,7 +257,17 @@ door.close();
 for (const pipe of pipes) pipe.destroy();
 await store.cut();
 const left = differences();
-const longest = memory.filter(({ rssMb }) => rssMb > 0);
+const known = memory.filter(({ rssMb }) => rssMb > 0);
+const rounded = (samples) => samples.map(({ rssMb }) => Math.round(rssMb));
+/** Of one process: the median of each five minutes, in order. */
+const everyFiveMinutes = (samples) => {
+  const parts = [];
+  for (const sample of samples) {
+    const at = Math.floor((sample.atMs - samples[0].atMs) / 300_000);
+    parts[at] = [...(parts[at] ?? []), sample];
+  }
+  return parts.filter(Boolean).map((part) => rounded(part).sort((a, b) => a - b)[Math.floor(part.length / 2)]);
+};
 const report = {
   minutes: Number(values.minutes),
   made,
@@ -268,9 +281,12 @@ const report = {
   objects: store.objects.size,
   notInStore: left.slice(0, 10),
   writtenAgain: store.writtenAgain(),
-  firstRssMb: Math.round(longest[0]?.rssMb ?? 0),
-  lastRssMb: Math.round(longest.at(-1)?.rssMb ?? 0),
-  mostRssMb: Math.round(Math.max(...longest.map(({ rssMb }) => rssMb))),
+  firstRssMb: rounded(known)[0],
+  lastRssMb: rounded(known).at(-1),
+  mostRssMb: Math.max(...rounded(known)),
+  rssMbOfEachProcess: Array.from({ length: starts }, (_, n) =>
+    everyFiveMinutes(known.filter(({ start: of }) => of === n + 1)),
+  ),
   rows,
   failed,
 };

@@ -91,8 +91,9 @@ const ticksPerSecond = Number(spawnSync("getconf", ["CLK_TCK"], { encoding: "utf
 const usage = () => {
   const stat = readFileSync(`/proc/${child.pid}/stat`, "latin1");
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  const rssKb = Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, "utf8"))[1]);
-  return { cpuS: (Number(fields[11]) + Number(fields[12])) / ticksPerSecond, rssMb: rssKb / 1024 };
+  const status = readFileSync(`/proc/${child.pid}/status`, "utf8");
+  const [rssMb, mostMb] = [/VmRSS:\s+(\d+)/, /VmHWM:\s+(\d+)/].map((line) => Number(line.exec(status)[1]) / 1024);
+  return { cpuS: (Number(fields[11]) + Number(fields[12])) / ticksPerSecond, rssMb, mostMb };
 };
 while (firstPassMs === null && child.exitCode === null) await sleep(50);
 if (child.exitCode !== null) {
@@ -133,7 +134,13 @@ console.log(
         .slice(1)
         .map(({ durationMs, fullScan }) => `${durationMs}${fullScan ? " full" : ""}`)
         .slice(0, 20),
-      rssMb: { afterFirst: Math.round(before.rssMb), later: Math.round(after.rssMb), end: Math.round(end.rssMb) },
+      rssMb: {
+        mostInFirst: Math.round(before.mostMb),
+        afterFirst: Math.round(before.rssMb),
+        later: Math.round(after.rssMb),
+        end: Math.round(end.rssMb),
+        most: Math.round(end.mostMb),
+      },
       idleCpuPercent: Number((idle * 100).toFixed(2)),
       watches,
       newFilesSeen: `${arrived.size} of 51`,

@@ -52,9 +52,7 @@ export async function openConnection({ config, emit, stopping }: World): Promise
         type: "notice",
         sessionId: null,
         level: "info",
-        message: lost
-          ? `${error?.message ?? "the database is away"}; waiting for it, files on their way go on`
-          : "the database is back",
+        message: lost ? `${error?.message ?? "the database is away"}; waiting for it` : "the database is back",
       });
     },
   });
@@ -78,8 +76,8 @@ export async function openState(world: World): Promise<OpenedState> {
   const { database } = await openConnection(world);
   try {
     const { migrate } = await import("./store/migrate.ts");
-    await migrate(database, world.config.database.schema);
-    const state = await stateOn(database, world);
+    // Which asks nothing of the database, so it is made while that answers.
+    const [state] = await Promise.all([stateOn(database, world), migrate(database, world.config.database.schema)]);
     await replay(state, world);
     return state;
   } catch (error) {
@@ -110,7 +108,8 @@ async function replay(state: OpenedState, { config, emit }: World): Promise<void
     onBad,
   );
   if (count === 0) return;
-  const message = `${count} results of an earlier run, kept while the database was away, are in it now`;
+  const many = count === 1 ? "1 result" : `${count} results`;
+  const message = `${many} of an earlier run, kept while the database was away, now in it`;
   emit({ type: "notice", sessionId: null, level: "info", message });
 }
 

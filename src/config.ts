@@ -6,7 +6,7 @@ export type { DestinationPlace } from "./config/destination.ts";
 export { destinationText, parseDestination } from "./config/destination.ts";
 export type { Secrets } from "./config/environment.ts";
 export type { FlagSpec } from "./config/keys.ts";
-export { describeFlags } from "./config/keys.ts";
+export { describeFlags, flagOf } from "./config/keys.ts";
 export type { Config, ConfigInput, LoadedConfig, SourceConfig } from "./config/load.ts";
 export { configForSource, loadConfig } from "./config/load.ts";
 export { redactConfig, redactUrl } from "./config/redact.ts";

@@ -67,7 +67,8 @@ on conflict do nothing
 returning id;
 
 -- decoded_remember(source_id, settings, status, error_code, error_message, phone, experiment, shimmer_device, shimmer_day, part, device_name, device_mac, model, firmware, sampling_rate_hz, channels, started_at, ended_at, duration_seconds, samples, gaps, odd_ticks, battery_min_mv, battery_max_mv, accel_wr_mean, accel_wr_max, accel_wr_range)
--- The last decoding of a raw file stands; who wore the device is not forgotten by it.
+-- The last decoding of a raw file stands; who wore the device is not forgotten by it. Its objects may have been written over,
+-- by which a store forgets their tags: nobody knows which they have.
 insert into :"schema".decoded_recordings as d
   (destination_id, key, file_id, file_size, mtime_ns, settings, status, error_code, error_message, phone, experiment,
    shimmer_device, shimmer_day, part, device_name, device_mac, model, firmware, sampling_rate_hz, channels, started_at,
@@ -88,7 +89,8 @@ set file_id = excluded.file_id, file_size = excluded.file_size, mtime_ns = exclu
     samples = excluded.samples, gaps = excluded.gaps, odd_ticks = excluded.odd_ticks,
     battery_min_mv = excluded.battery_min_mv, battery_max_mv = excluded.battery_max_mv,
     accel_wr_mean = excluded.accel_wr_mean, accel_wr_max = excluded.accel_wr_max,
-    accel_wr_range = excluded.accel_wr_range, decoded_at = now();
+    accel_wr_range = excluded.accel_wr_range, decoded_at = now(),
+    tagged = case when d.tagged is not null then '' end;
 
 -- decoded_settings(source_id)
 select d.settings

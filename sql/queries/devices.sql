@@ -190,7 +190,7 @@ returning d.id;
 
 -- recordings_due(destination_id, tags, after_id, max)
 -- What the store says of them is not what is written here.
-select d.*, d.told_at::text as seen, s.summary_due, s.tags_due
+select d.*, concat_ws(' ', extract(epoch from d.decoded_at), extract(epoch from d.told_at)) as seen, s.summary_due, s.tags_due
 from :"schema".decoded_recordings d
 cross join lateral (
   select case when d.told_at is null then d.patient is not null
@@ -214,7 +214,7 @@ where d.status = 'decoded' and (d.patient is not null or d.told_at is not null o
 group by n.id order by n.id;
 
 -- recordings_told(id, seen, has_summary, patient, device, slot, group_id, has_tags, tagged)
--- Unless somebody else told the store meanwhile.
+-- Unless somebody else told the store meanwhile, or it was decoded anew.
 update :"schema".decoded_recordings
 set told_at = clock_timestamp(),
     told_patient = case when $3::boolean then $4 else told_patient end,
@@ -222,7 +222,7 @@ set told_at = clock_timestamp(),
     told_slot = case when $3::boolean then $6::smallint else told_slot end,
     told_group_id = case when $3::boolean then $7 else told_group_id end,
     tagged = case when $8::boolean then $9 else tagged end
-where id = $1 and told_at is not distinct from $2::timestamptz
+where id = $1 and concat_ws(' ', extract(epoch from decoded_at), extract(epoch from told_at)) = $2
 returning id;
 
 -- recordings_untold(id, has_tags)

@@ -4,6 +4,7 @@ import { open } from "node:fs/promises";
 import { type ErrorCode, UploaderError } from "../core/errors.ts";
 import { looksLikeShimmer, mayBeShimmer, shimmerHeaderBytes } from "../core/file-kinds.ts";
 import { groupSessions, type Part } from "../shimmer/index.ts";
+import { onDisk } from "./disk-name.ts";
 import { errnoOf } from "./errno.ts";
 import { openSourceTree } from "./source-tree.ts";
 
@@ -59,7 +60,7 @@ export function openPart(path: string, name: string): FilePart {
 export async function isRecording(path: string): Promise<boolean> {
   const head = new Uint8Array(shimmerHeaderBytes);
   try {
-    const file = await open(path, readOnly);
+    const file = await open(onDisk(path), readOnly);
     try {
       if (!(await file.stat()).isFile()) return false;
       return looksLikeShimmer(head.subarray(0, (await file.read(head, 0, head.length, 0)).bytesRead));
@@ -72,29 +73,35 @@ export async function isRecording(path: string): Promise<boolean> {
   }
 }
 
+const unreadableName =
+  "the name is not UTF-8, and no name or more than one reads like it: rename it, or name a folder above it";
+
 /** @throws UploaderError `source_missing` when nothing is there */
 export function isFolder(path: string): boolean {
   try {
-    return statSync(path).isDirectory();
+    return statSync(onDisk(path)).isDirectory();
   } catch (error) {
     if (errnoOf(error) === null) throw error;
-    throw new UploaderError("source_missing", `${path} is not there`, {
-      cause: error,
-      hint: "name a recording, or a folder of recordings",
-    });
+    const hint = path.includes("\ufffd") ? unreadableName : "name a recording, or a folder of recordings";
+    throw new UploaderError("source_missing", `${path} is not there`, { cause: error, hint });
   }
 }
 
 /**
  * Recordings below a folder, relative to it, in the order of their names: files that begin with a Shimmer header, and
- * those that are named like a part of a session, which must not go missing because their beginning is broken.
+ * those that are named like a part of a session, which must not go missing because their beginning is broken. Names that
+ * are not UTF-8 as a listing shows them, which opens here.
  */
 export async function findRecordings(folder: string, signal: AbortSignal): Promise<string[]> {
+  if (typeof onDisk(folder) !== "string") {
+    const hint = "name the folder above it, or rename it";
+    throw new UploaderError("source_missing", `${folder}: the folder's name is not UTF-8`, { hint });
+  }
   const tree = openSourceTree({ root: folder, include: ["**"], exclude: [] });
   const found: string[] = [];
   for await (const { files } of tree.scan(signal)) {
-    for (const { path, problem } of files) {
-      if (problem !== null || !mayBeShimmer(path)) continue;
+    for (const { path } of files) {
+      if (!mayBeShimmer(path)) continue;
       const isNamedSo = groupSessions([path])[0]!.key !== path;
       if (isNamedSo || (await isRecording(`${tree.root}/${path}`))) found.push(path);
     }
@@ -112,7 +119,7 @@ function withFile<T>(path: string, name: string, work: (file: number, stats: Big
 }
 
 function openNow(path: string, name: string): { file: number; stats: BigIntStats } {
-  const file = translated(name, () => openSync(path, readOnly));
+  const file = translated(name, () => openSync(onDisk(path), readOnly));
   const stats = fstatSync(file, { bigint: true });
   if (stats.isFile()) return { file, stats };
   closeSync(file);

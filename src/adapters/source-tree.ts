@@ -1,4 +1,4 @@
-import { accessSync, constants, realpathSync, statSync } from "node:fs";
+import { accessSync, type BigIntStats, constants, realpathSync, statSync } from "node:fs";
 import { lstat } from "node:fs/promises";
 import { basename, dirname, join, relative } from "node:path";
 import { UploaderError } from "../core/errors.ts";
@@ -78,11 +78,15 @@ export function openSourceTree(options: SourceTreeOptions): SourceTree {
       // The root is there: was it so when the file was looked for?
       stats = await statsOf(path);
     }
-    return stats === null ? null : { sizeBytes: Number(stats.size), mtimeNs: stats.mtimeNs };
+    return fileState(stats);
   }
 
   return { root, scan, look };
 }
+
+/** Whatever else stands in a file's place, the file is gone. */
+export const fileState = (stats: BigIntStats | null): { sizeBytes: number; mtimeNs: bigint } | null =>
+  stats?.isFile() ? { sizeBytes: Number(stats.size), mtimeNs: stats.mtimeNs } : null;
 
 const emptyBatch = (): ScanBatch => ({ files: [], oddities: [], excludedFiles: 0 });
 

@@ -5,12 +5,13 @@ import { UploaderError } from "../core/errors.ts";
 import { isNeverSent } from "../core/file-kinds.ts";
 import { type FolderChanges, printOf, type SeenFile, type WatchedTree } from "../core/sync.ts";
 import { errnoOf } from "./errno.ts";
-import { createPace } from "./pace.ts";
+import { createPace, type Pace } from "./pace.ts";
 import { lookAt } from "./source/file-look.ts";
 import { childPath, type DiskPath, type Entry, listDirectory } from "./source/listing.ts";
 import { compileSelection } from "./source/selection.ts";
 import {
   type Frame,
+  fileState,
   globPath,
   lostRoot,
   noteBelow,
@@ -55,6 +56,7 @@ export function openWatchedTree(options: WatchedTreeOptions): WatchedTree {
   const selection = compileSelection({ ...options, excludePaths });
   let nodes = new Map<string, Node>();
   const touched = new Set<string>();
+  const undone = new Set<string>();
   let hadEntries = false;
   let identity = identityOf(rootStats(root));
   let files = 0;
@@ -68,7 +70,7 @@ export function openWatchedTree(options: WatchedTreeOptions): WatchedTree {
     place: Place,
     entries: readonly Entry[],
     node: Node,
-    before: Node | undefined,
+    isKnown: (print: number, path: string) => boolean,
   ): Promise<FolderChanges> {
     const frame: Frame = { ...place, entries, next: 0 };
     const found: FolderChanges = {
@@ -76,6 +78,7 @@ export function openWatchedTree(options: WatchedTreeOptions): WatchedTree {
       files: [],
       oddities: [],
       excludedFiles: 0,
+      isAnew: false,
       done(these) {
         for (const { print } of these) node.done.add(print);
         node.isDone = node.done.size >= node.files;
@@ -105,7 +108,7 @@ export function openWatchedTree(options: WatchedTreeOptions): WatchedTree {
         else {
           node.files++;
           const print = printOf(frame.path + entry.name, look);
-          if (before?.done.has(print)) node.done.add(print);
+          if (isKnown(print, frame.path + entry.name)) node.done.add(print);
           else found.files.push(seenFile(frame, entry, look, print));
         }
       }
@@ -118,8 +121,11 @@ export function openWatchedTree(options: WatchedTreeOptions): WatchedTree {
     const first = rootStats(root);
     // Another card in the slot: what is remembered is about the last one.
     const known = identityOf(first) === identity ? nodes : new Map<string, Node>();
+    const isAnew = known.size === 0;
     const dirty = new Set(touched);
     touched.clear();
+    const again = new Set(undone);
+    undone.clear();
     const visited = new Map<string, Node>();
     const stack: Place[] = [{ disk: root, path: "", key: "", note: null }];
     let seen = 0;
@@ -138,10 +144,17 @@ export function openWatchedTree(options: WatchedTreeOptions): WatchedTree {
           stack.push(...before.below);
           continue;
         }
-        const entries = await entriesOf(place);
+        const entries = await entriesOf(place, pace);
         if (!Array.isArray(entries)) {
           if (place.path === "" || identityOf(rootStats(root)) !== identityOf(first)) throw lostRoot(root);
-          yield { folder: place.path, files: [], oddities: [entries], excludedFiles: 0, done: () => undefined };
+          yield {
+            folder: place.path,
+            files: [],
+            oddities: [entries],
+            excludedFiles: 0,
+            isAnew: false,
+            done: () => undefined,
+          };
           // What was in it is not gone.
           if (before && entries.kind === "unreadable_folder") visited.set(place.path, before);
           continue;
@@ -151,18 +164,23 @@ export function openWatchedTree(options: WatchedTreeOptions): WatchedTree {
           hadEntries = entries.length > 0;
         }
         const node: Node = { changedNs, isDone: false, done: new Set(), below: [], files: 0 };
-        const found = await news(place, entries, node, before);
+        const isKnown = (print: number, path: string): boolean => before?.done.has(print) === true && !again.has(path);
+        const found = await news(place, entries, node, isKnown);
+        found.isAnew = isAnew && place.path === "";
         visited.set(place.path, node);
         known.set(place.path, node);
         seen += node.files;
         stack.push(...node.below);
         if (found.oddities.length > 0 && identityOf(rootStats(root)) !== identityOf(first)) throw lostRoot(root);
-        if (found.files.length + found.oddities.length > 0) yield found;
+        if (found.isAnew || found.files.length + found.oddities.length > 0) yield found;
       }
       isWhole = true;
     } finally {
       // What was to be listed still is.
-      if (!isWhole) for (const folder of dirty) touched.add(folder);
+      if (!isWhole) {
+        for (const folder of dirty) touched.add(folder);
+        for (const path of again) undone.add(path);
+      }
     }
     identity = identityOf(first);
     nodes = visited;
@@ -188,8 +206,8 @@ export function openWatchedTree(options: WatchedTreeOptions): WatchedTree {
     touch: (folder) => void touched.add(folder),
     undo(paths) {
       for (const path of paths) {
-        const folder = path.slice(0, path.lastIndexOf("/") + 1);
-        nodes.delete(folder);
+        undone.add(path);
+        touched.add(path.slice(0, path.lastIndexOf("/") + 1));
       }
     },
     forget,
@@ -233,15 +251,15 @@ function statsOf(path: DiskPath): BigIntStats | null {
   }
 }
 
-async function stateOf(path: DiskPath): Promise<{ sizeBytes: number; mtimeNs: bigint } | null> {
-  const stats = statsOf(path);
-  return stats === null ? null : { sizeBytes: Number(stats.size), mtimeNs: stats.mtimeNs };
-}
+const stateOf = async (path: DiskPath) => fileState(statsOf(path));
 
 /** The entries of a folder, or what is odd about it. */
-async function entriesOf(place: Place): Promise<Entry[] | { path: string; kind: "vanished" | "unreadable_folder" }> {
+async function entriesOf(
+  place: Place,
+  pace: Pace,
+): Promise<Entry[] | { path: string; kind: "vanished" | "unreadable_folder" }> {
   try {
-    return await listDirectory(place.disk);
+    return await listDirectory(place.disk, pace);
   } catch (error) {
     const errno = errnoOf(error);
     if (errno === null) throw error;

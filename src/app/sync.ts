@@ -2,23 +2,23 @@
 import {
   type OpenedState,
   openBandwidth,
-  openConcurrency,
   openContext,
   openDecoding,
-  openDestination,
   openState,
   ownPaths,
   requireDestination,
   requireSource,
 } from "../app.ts";
-import { type Config, configForSource, destinationText, redactConfig } from "../config.ts";
-import { asUploaderError, type ErrorCode, UploaderError } from "../core/errors.ts";
+import { type Config, configForSource, redactConfig } from "../config.ts";
+import { asUploaderError, UploaderError } from "../core/errors.ts";
 import type { Emit, SummaryEvent } from "../core/events.ts";
 import { exitCodeOfAll } from "../core/exit-codes.ts";
 import type { Bandwidth } from "../core/ports.ts";
 import type { SourceInput, SyncContext } from "../operations/sync/context.ts";
 import { openLayout } from "./layout.ts";
+import { checkTarget, openTarget } from "./target.ts";
 import { openTrigger } from "./trigger.ts";
+import { mayComeBack, openWhenThere, stoppedBy } from "./waiting.ts";
 
 export interface SyncOptions {
   config: Config;
@@ -161,51 +161,9 @@ async function watchAll(
   const end = ends.find((each) => each.status === "rejected");
   if (end) throw end.reason;
   if (options.reloading?.aborted && !options.stopping.aborted) return "reload";
-  const signal = options.stopSignal();
-  const exitCode = signal === "SIGTERM" ? 143 : signal === "SIGINT" ? 130 : 0;
+  const exitCode = stoppedBy(options.stopSignal());
   options.emit(summaryOf(sent, performance.now() - startedMs, exitCode));
   return exitCode;
-}
-
-/** Causes that a watch waits for when it begins; the others are mistakes, which nobody would see for days. */
-const mayComeBack: ReadonlySet<ErrorCode> = new Set([
-  "database_unreachable",
-  "source_missing",
-  "store_unreachable",
-  "network_lost",
-  "timed_out",
-]);
-const tryEveryMs = 5_000;
-
-interface Waiting {
-  emit: Emit;
-  stopping: AbortSignal;
-  onBeat(name: string | null): void;
-  name: string | null;
-  onAway?(): void;
-}
-
-/** null: told to stop before it was there. */
-async function openWhenThere<T>(watch: boolean, waiting: Waiting, open: () => Promise<T>): Promise<T | null> {
-  const { emit, stopping, name } = waiting;
-  const { setTimeout: sleep } = await import("node:timers/promises");
-  let told: string | null = null;
-  while (!stopping.aborted) {
-    try {
-      return await open();
-    } catch (error) {
-      const { code, message } = asUploaderError(error);
-      if (!watch || !mayComeBack.has(code)) throw error;
-      if (stopping.aborted) return null;
-      const text = `${name === null ? "" : `${name}: `}${message}; waiting for it`;
-      if (code !== told) emit({ type: "notice", sessionId: null, level: "info", message: text });
-      told = code;
-      waiting.onAway?.();
-      waiting.onBeat(name);
-      await sleep(tryEveryMs, undefined, { signal: stopping }).catch(() => undefined);
-    }
-  }
-  return null;
 }
 
 async function openSource(
@@ -217,7 +175,6 @@ async function openSource(
   const { watch } = options;
   const config = watch ? patient(own) : own;
   const world = { config, emit, stopping, dropping: options.dropping };
-  const target = requireDestination(config);
   const trigger = options.skipTrigger ? null : await openTrigger(config);
   const { openWatchedTree } = await import("../adapters/watched-tree.ts");
   const tree = openWatchedTree({
@@ -227,18 +184,11 @@ async function openSource(
     excludePaths: await ownPaths(config),
     now: Date.now,
   });
-  if (target.kind === "folder") {
-    const { assertDisjoint } = await import("../adapters/folder.ts");
-    await assertDisjoint(tree.root, target.path);
-  }
-  const concurrency = await openConcurrency(world);
-  const destination = await openDestination(world, concurrency, bandwidth);
-  closing.push(() => destination.close());
-  for (const message of await checked(destination, stopping, watch)) {
-    emit({ type: "notice", sessionId: null, level: "info", message });
-  }
-  const prefix = target.kind === "s3" ? target.prefix : "";
-  const place = JSON.stringify([tree.root, destination.identity, prefix]);
+  const { destination, concurrency, workOf } = await openTarget(world, tree.root, bandwidth, closing);
+  // A store that is away is waited for by a watch, once it is at work.
+  await checkTarget(world, destination, (code) => watch && mayComeBack.has(code));
+  const work = workOf("sync");
+  const place = JSON.stringify([tree.root, destination.identity, work.destination.prefix]);
   if (taken.has(place)) {
     throw new UploaderError("config_invalid", `two sources are the same folder for the same destination: ${tree.root}`);
   }
@@ -278,33 +228,13 @@ async function openSource(
   }
   const input: SourceInput = {
     name,
-    work: {
-      project: config.project ?? "default",
-      source: tree.root,
-      destination: { kind: destination.kind, identity: destination.identity, text: destinationText(target), prefix },
-      command: "sync",
-    },
+    work,
     config: redactConfig(own),
     intervalMs: config.sync.intervalSeconds * 1000,
     expectEverySeconds: config.expectEverySeconds,
     stopSignal: options.stopSignal,
   };
   return { cx, input };
-}
-
-/** A store that is away is waited for by a watch, once it is at work. */
-async function checked(
-  destination: { check(signal: AbortSignal): Promise<{ notices: string[] }> },
-  stopping: AbortSignal,
-  watch: boolean,
-): Promise<string[]> {
-  try {
-    return (await destination.check(stopping)).notices;
-  } catch (error) {
-    const { code, message } = asUploaderError(error);
-    if (!watch || !mayComeBack.has(code)) throw error;
-    return [`${message}; files are queued until it is back`];
-  }
 }
 
 const summaryOf = (sent: { files: number; bytes: number }, durationMs: number, exitCode: number): SummaryEvent => ({
@@ -317,6 +247,7 @@ const summaryOf = (sent: { files: number; bytes: number }, durationMs: number, e
   filesUploaded: sent.files,
   filesSkipped: 0,
   filesFailed: 0,
+  failures: [],
   filesNotReady: 0,
   filesUndecoded: 0,
   bytesUploaded: sent.bytes,

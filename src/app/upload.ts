@@ -2,10 +2,8 @@
 import {
   type OpenedState,
   openBandwidth,
-  openConcurrency,
   openContext,
   openDecoding,
-  openDestination,
   openSource,
   openState,
   peekState,
@@ -14,12 +12,13 @@ import {
   surroundings,
   type World,
 } from "../app.ts";
-import { type Config, destinationText, redactConfig } from "../config.ts";
+import { type Config, redactConfig } from "../config.ts";
 import type { SummaryEvent } from "../core/events.ts";
 import type { Bandwidth } from "../core/ports.ts";
 import type { SessionRow, Store } from "../core/store.ts";
 import type { DryRun } from "../operations/upload.ts";
 import { openLayout } from "./layout.ts";
+import { checkTarget, openTarget } from "./target.ts";
 import { openTrigger } from "./trigger.ts";
 
 export interface UploadOptions {
@@ -35,22 +34,14 @@ export interface UploadOptions {
 
 /** What upload and its dry run do first: the source is there, the store answers. Closed in the order of `closing`. */
 async function openEnds(world: World, closing: (() => Promise<void>)[]) {
-  const { config, emit, stopping } = world;
-  const target = requireDestination(config);
+  const { config } = world;
+  requireDestination(config);
   const source = await openSource(config, requireSource(config));
-  if (target.kind === "folder") {
-    const { assertDisjoint } = await import("../adapters/folder.ts");
-    await assertDisjoint(source.root, target.path);
-  }
-  const concurrency = await openConcurrency(world);
   const bandwidth = await openBandwidth(world);
   closing.push(async () => bandwidth.close());
-  const destination = await openDestination(world, concurrency, bandwidth);
-  closing.push(() => destination.close());
-  for (const message of (await destination.check(stopping)).notices) {
-    emit({ type: "notice", sessionId: null, level: "info", message });
-  }
-  return { target, source, concurrency, bandwidth, destination, prefix: target.kind === "s3" ? target.prefix : "" };
+  const { destination, concurrency, workOf } = await openTarget(world, source.root, bandwidth, closing);
+  await checkTarget(world, destination);
+  return { source, concurrency, bandwidth, destination, work: workOf("upload") };
 }
 
 export async function runUpload(start: World, options: UploadOptions): Promise<SummaryEvent> {
@@ -73,7 +64,7 @@ export async function runUpload(start: World, options: UploadOptions): Promise<S
       world = { ...start, config: { ...config, source: config.source ?? session.source } };
     }
     const { config } = world;
-    const { target, source, destination, concurrency, bandwidth, prefix } = await openEnds(world, closing);
+    const { source, destination, concurrency, bandwidth, work } = await openEnds(world, closing);
     options.onBandwidth?.(bandwidth);
     const decoding = openDecoding(world);
     closing.push(() => decoding.close());
@@ -81,12 +72,7 @@ export async function runUpload(start: World, options: UploadOptions): Promise<S
     const { upload } = await import("../operations/upload.ts");
     const parts = { state, destination, source, concurrency, bandwidth, decoding, onChange: "fail" } as const;
     return await upload(await openContext(world, { ...parts, ...(trigger && { trigger }) }), {
-      work: {
-        project: config.project ?? "default",
-        source: source.root,
-        destination: { kind: destination.kind, identity: destination.identity, text: destinationText(target), prefix },
-        command: "upload",
-      },
+      work,
       config: redactConfig(config),
       newSession: options.newSession === true,
       skipTrigger: options.skipTrigger === true,
@@ -104,7 +90,7 @@ export async function runUpload(start: World, options: UploadOptions): Promise<S
 export async function tryUpload(world: World): Promise<DryRun> {
   const closing: (() => Promise<void>)[] = [];
   try {
-    const { source, destination, prefix } = await openEnds(world, closing);
+    const { source, destination, work } = await openEnds(world, closing);
     const state = await peekState(world);
     if (state) closing.push(() => state.store.close());
     const { dryRun } = await import("../operations/upload.ts");
@@ -113,7 +99,7 @@ export async function tryUpload(world: World): Promise<DryRun> {
       { ...surroundings(world), source, destination, store: state?.store ?? null },
       {
         destinationId,
-        prefix,
+        prefix: work.destination.prefix,
         layout: await openLayout(world.config, state?.store ?? null, source.root, { readOnly: true }),
       },
     );

@@ -1,5 +1,5 @@
 /** What surrounds `sync --watch`: the service manager, the HTTP face, alarms, and whoever asks by a signal. */
-
+import { setFlagsFromString } from "node:v8";
 import { openNotifier } from "../adapters/notify.ts";
 import type { OpenedState } from "../app.ts";
 import type { Config } from "../config.ts";
@@ -12,7 +12,7 @@ import { createPulse } from "../http/pulse.ts";
 import { versionOf } from "../installed.ts";
 import { alarmsOf, watchAlarms } from "../operations/sources.ts";
 import type { Face } from "./face.ts";
-import { count } from "./format.ts";
+import { count, files } from "./format.ts";
 import { sourcesText } from "./sources-block.ts";
 
 /** A source by what the database knows it by. */
@@ -39,6 +39,8 @@ const version = versionOf();
 
 /** Errors: config_invalid when the address of `http` cannot be had. */
 export async function openDaemon(face: Face, config: Pick<Config, "http" | "httpAllowRemote">): Promise<Daemon> {
+  // A daemon is alone with its memory for a year: V8 collects early (first look at 300,000 files: 188 -> 107 MB, 7 -> 9.6 s CPU).
+  setFlagsFromString("--optimize-for-size");
   const now = (): number => performance.now();
   const say = (message: string, level: "info" | "warn" = "info"): void =>
     face.emit({ type: "notice", sessionId: null, level, message });
@@ -71,7 +73,7 @@ export async function openDaemon(face: Face, config: Pick<Config, "http" | "http
     const waiting = states.reduce((sum, { filesWaiting }) => sum + filesWaiting, 0);
     const wrong = states.flatMap((each) => alarmsOf(each).map(({ message }) => `${each.name}: ${message}`));
     const many = `${sources.length} ${sources.length === 1 ? "source" : "sources"}`;
-    return [`${many}, ${count(waiting)} files waiting`, ...wrong].join("; ");
+    return [`${many}, ${files(waiting)} waiting`, ...wrong].join("; ");
   };
 
   const look = async (): Promise<void> => {

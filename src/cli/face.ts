@@ -1,5 +1,6 @@
 /** What every command has of its user: the configuration, where to write, and when to stop. */
 import { setMaxListeners } from "node:events";
+import type { Worker } from "node:worker_threads";
 import type { Command } from "commander";
 import { type LoadedConfig, loadConfig } from "../config.ts";
 import { asUploaderError } from "../core/errors.ts";
@@ -113,6 +114,31 @@ function colorWanted(options: GlobalFlags, env: NodeJS.ProcessEnv): boolean {
 type StopSignal = "SIGINT" | "SIGTERM";
 const exitCodeOfSignal = (signal: StopSignal): number => (signal === "SIGTERM" ? 143 : 130);
 
+/** What Node waits for when it exits: threads that may be stuck in the kernel, on a dead mount or a silent name server. */
+const mayBeStuck = /^(FSReq|GetAddrInfo|GetNameInfo|MessagePort|Worker)/;
+
+/** So long threads have to come back from what they are at. */
+const threadsMs = 300;
+
+/** With the signal's exit code; while threads do not come back by the signal itself, which no thread can hold up. */
+function endAtOnce(signal: StopSignal, threads: ReadonlySet<Worker>): void {
+  const isHeldUp = (): boolean =>
+    threads.size > 0 || process.getActiveResourcesInfo().some((name) => mayBeStuck.test(name));
+  const end = (): never => process.exit(exitCodeOfSignal(signal));
+  if (!isHeldUp()) end();
+  for (const thread of threads) void thread.terminate();
+  const untilMs = performance.now() + threadsMs;
+  setInterval(() => {
+    if (!isHeldUp()) end();
+    if (performance.now() < untilMs) return;
+    process.once("exit", () => {
+      process.removeAllListeners(signal);
+      process.kill(process.pid, signal);
+    });
+    end();
+  }, 10);
+}
+
 /** First signal: take no more work, let what runs finish for a moment. Second: at once; the state is safe anyway. */
 function listen(emit: Emit) {
   const stopping = new AbortController();
@@ -125,13 +151,20 @@ function listen(emit: Emit) {
   const onSignal = (name: NodeJS.Signals): void => {
     if (caught) {
       say("stopped at once; the same command goes on from here");
-      process.exit(exitCodeOfSignal(caught));
+      endAtOnce(caught, threads);
+      return;
     }
     caught = name === "SIGTERM" ? "SIGTERM" : "SIGINT";
     say("stopping cleanly; once more stops at once");
     stopping.abort();
     grace = setTimeout(() => dropping.abort(), graceMs);
   };
+  const threads = new Set<Worker>();
+  const onThread = (thread: Worker): void => {
+    threads.add(thread);
+    thread.once("exit", () => threads.delete(thread));
+  };
+  process.on("worker", onThread);
   process.on("SIGINT", onSignal);
   process.on("SIGTERM", onSignal);
   return {
@@ -140,6 +173,7 @@ function listen(emit: Emit) {
     signal: () => caught,
     end() {
       if (grace) clearTimeout(grace);
+      process.off("worker", onThread);
       process.off("SIGINT", onSignal);
       process.off("SIGTERM", onSignal);
     },

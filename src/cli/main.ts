@@ -1,6 +1,6 @@
 /** Parses, runs one command, sets the exit code. The only file that prints an error or ends the process. */
 import { CommanderError } from "commander";
-import { asUploaderError, UploaderError } from "../core/errors.ts";
+import { asUploaderError, errorCodes, UploaderError } from "../core/errors.ts";
 import type { SummaryEvent } from "../core/events.ts";
 import { fold } from "./format.ts";
 import { isJournal } from "./log.ts";
@@ -14,12 +14,21 @@ process.once("beforeExit", () => {
   process.exitCode = 1;
   process.stderr.write("error: the program ended before its work did; please report this\n");
 });
-// A reader that goes away (`| head`, a closed terminal) is not an error.
-for (const stream of [process.stdout, process.stderr]) {
-  stream.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EPIPE" && error.code !== "EIO") throw error;
+/** An answer could not be written. The work goes on: an upload is not its report. */
+let isUnwritten = false;
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  // A reader that goes away (`| head`, a closed terminal) is not an error.
+  if (error.code === "EPIPE" || error.code === "EIO" || isUnwritten) return;
+  if (error.code === undefined) throw error;
+  isUnwritten = true;
+  const why = error.code === "ENOSPC" ? "no space is left where it goes" : error.code;
+  process.stderr.write(`error: standard output cannot be written: ${why}\n`);
+  process.once("exit", () => {
+    process.exitCode ||= errorCodes.disk_full.exit;
   });
-}
+});
+// There is nowhere to tell it.
+process.stderr.on("error", () => undefined);
 // Node would open its inspector on SIGUSR1.
 process.on("SIGUSR1", () => undefined);
 
@@ -29,6 +38,9 @@ let asked: string | null = null;
 async function main(): Promise<void> {
   const program = buildProgram().hook("preSubcommand", (_, child) => {
     asked = child.name();
+    child.hook("preSubcommand", (_, grandchild) => {
+      asked = `${child.name()} ${grandchild.name()}`;
+    });
   });
   const given = process.argv.slice(2);
   try {
@@ -66,6 +78,7 @@ const refused = (exitCode: number): SummaryEvent => ({
   filesUploaded: 0,
   filesSkipped: 0,
   filesFailed: 0,
+  failures: [],
   filesNotReady: 0,
   filesUndecoded: 0,
   bytesUploaded: 0,

@@ -2,6 +2,7 @@
 import type { Emit, Event, ProgressEvent, SummaryEvent } from "../core/events.ts";
 import { bytes, count, duration, files, fold, name, shorten, timeLeft } from "./format.ts";
 import { createPace } from "./pace.ts";
+import { wayOut } from "./way-out.ts";
 
 export interface Output {
   write(text: string): unknown;
@@ -274,7 +275,7 @@ export function summaryText(event: SummaryEvent, configFlag = ""): string {
   }
   if (filesFailed > 0 && sessionId !== null) {
     lines.push(`  why:   uploader files ${sessionId} --status failed${configFlag}`);
-    if (event.status === "completed_with_errors") lines.push(`  again: uploader retry ${sessionId}${configFlag}`);
+    if (event.status === "completed_with_errors") lines.push(...wayOut(sessionId, event.failures, configFlag));
   }
   return lines.join("\n");
 }

@@ -78,6 +78,17 @@ export const secretNames = [
 /** Whoever tries all identifiers must not be able to try all keys as well. */
 const pseudonymKeyAtLeast = 16;
 
+/** Of the Standard Webhooks specification, "Signature scheme". */
+const signingBytes = { min: 24, max: 64 };
+
+function isSigningSecret(text: string): boolean {
+  const base64 = /^whsec_((?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{4}))$/.exec(
+    text,
+  )?.[1];
+  const sizeBytes = Buffer.byteLength(base64 ?? "", "base64");
+  return sizeBytes >= signingBytes.min && sizeBytes <= signingBytes.max;
+}
+
 /** Each from its variable, or from the file that `…_FILE` names, relative to `cwd`. */
 export function readSecrets(lookup: Lookup, cwd: string): Secrets {
   const [databasePassword, triggerSecret, ownApiKey, pseudonymKey] = secretNames.map((name) =>
@@ -87,14 +98,10 @@ export function readSecrets(lookup: Lookup, cwd: string): Secrets {
     .split(",")
     .map((secret) => secret.trim())
     .filter((secret) => secret !== "");
-  if (
-    !triggerSecrets.every((secret) =>
-      /^whsec_(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{4})$/.test(secret),
-    )
-  ) {
+  if (!triggerSecrets.every(isSigningSecret)) {
     throw new UploaderError(
       "config_invalid",
-      "UPLOADER_TRIGGER_SECRET: expected whsec_ and base64, several with commas between",
+      `UPLOADER_TRIGGER_SECRET: expected whsec_ and base64 of ${signingBytes.min} to ${signingBytes.max} bytes, several with commas between`,
       {
         hint: 'make one with: echo "whsec_$(openssl rand -base64 24)"',
       },

@@ -8,14 +8,15 @@ import { splitList, valueOfText } from "./text-value.ts";
 
 /**
  * By dotted key path (`s3.profile`); texts are read as the key wants them. `argument source`: given without its flag, as
- * the command's argument.
+ * the command's argument; `flag --url trigger.url`: by another flag.
  */
 export type GivenFlags = Record<string, string | boolean | number | readonly string[]>;
 
 export function flagLayer(flags: GivenFlags, keys: readonly Key[], cwd: string): Layer {
   const layer = new Map<string, Setting>();
   for (const [name, given] of Object.entries(flags)) {
-    const path = name.replace(/^argument /, "");
+    const words = name.split(" ");
+    const path = words.at(-1)!;
     const key = keys.find((known) => known.path === path);
     if (key === undefined) {
       const nearest = nearestKey(
@@ -30,7 +31,7 @@ export function flagLayer(flags: GivenFlags, keys: readonly Key[], cwd: string):
       typeof given === "string" ? valueOfText(key, given) : typeof given === "object" ? listOf(key, given) : given;
     layer.set(path, {
       value,
-      origin: name === path ? `flag ${flagOf(path)}` : name,
+      origin: name === path ? `flag ${flagOf(path)}` : words.slice(0, 2).join(" "),
       baseDirectory: cwd,
       isFinal: true,
     });

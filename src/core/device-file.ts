@@ -45,15 +45,26 @@ function wrong(line: number, column: string | null, message: string): UploaderEr
   });
 }
 
-/** JSON when it begins as JSON does, else CSV. Rows in batches. Errors: usage. */
+/** JSON when it begins as JSON does, else CSV. Rows in batches, at least one. Errors: usage. */
 export async function* readDeviceFile(chunks: AsyncIterable<string>): AsyncGenerator<ImportRow[]> {
   let batch: ImportRow[] = [];
-  for await (const row of rowsOf(chunks)) {
+  let hasRow = false;
+  let line = 1;
+  const counted = (async function* () {
+    for await (const chunk of chunks) {
+      if (!hasRow) line += chunk.split("\n").length - 1;
+      yield chunk;
+    }
+  })();
+  for await (const row of rowsOf(counted)) {
+    hasRow = true;
     batch.push(row);
     if (batch.length < batchSize) continue;
     yield batch;
     batch = [];
   }
+  // Cut short, or the wrong file: nobody imports nothing on purpose.
+  if (!hasRow) throw wrong(line, null, "the file ends here, and has no entry");
   if (batch.length > 0) yield batch;
 }
 

@@ -85,6 +85,8 @@ export interface DeviceMap {
     actor: string,
   ): Promise<{ added: number; changed: number; unchanged: number; recordings: number }>;
   unmapped(): Promise<UnmappedDevice[]>;
+  /** Whether any recording has been decoded. */
+  hasRecordings(): Promise<boolean>;
 }
 
 /** A recording whose summary or tags in the store do not say what the database says. */
@@ -99,7 +101,7 @@ export interface DueRecording {
   slot: 1 | 2 | null;
   groupId: string | null;
   /** Of the last telling, opaque: another one since then makes ours void. */
-  seen: string | null;
+  seen: string;
   summaryDue: boolean;
   tagsDue: boolean;
   /** The rest of the row, ready for JSON. */
@@ -108,8 +110,8 @@ export interface DueRecording {
 
 export interface ToldRecording {
   recording: DueRecording;
-  /** What was put; null: the summary was not due. */
-  summary: { key: string; sizeBytes: number; object: StoredObject } | null;
+  /** What was put; `impossible`: no key for it can be, and nothing is due any more; null: it was not due. */
+  summary: { key: string; sizeBytes: number; object: StoredObject } | "impossible" | null;
   /** The tags were set, to the patient if `tags`, else to none. */
   tagged: boolean;
   tags: boolean;

@@ -35,11 +35,11 @@ export const errorCodes = {
   unconfirmed: { exit: 3, http: 502, retry: "never" },
   checksum_mismatch: { exit: 3, http: 502, retry: "again" },
   upload_gone: { exit: 3, http: 502, retry: "again" },
-  store_refused: { exit: 3, http: 502, retry: "never" },
-  store_failed: { exit: 3, http: 502, retry: "again" },
-  store_busy: { exit: 3, http: 503, retry: "again" },
-  network_lost: { exit: 3, http: 503, retry: "again" },
-  timed_out: { exit: 3, http: 504, retry: "again" },
+  store_refused: { exit: 14, http: 502, retry: "never" },
+  store_failed: { exit: 14, http: 502, retry: "again" },
+  store_busy: { exit: 14, http: 503, retry: "again" },
+  network_lost: { exit: 14, http: 503, retry: "again" },
+  timed_out: { exit: 14, http: 504, retry: "again" },
   worker_died: { exit: 3, http: 500, retry: "again" },
 
   not_ready: { exit: 4, http: 409, retry: "again" },
@@ -69,6 +69,18 @@ export const errorCodes = {
 } as const satisfies Record<string, ErrorRow>;
 
 export type ErrorCode = keyof typeof errorCodes;
+
+/** What mends a file's permanent failure; of other codes the message says it. */
+const mends: Partial<Record<ErrorCode, string>> = {
+  conflict: "decide with --on-conflict skip or replace, or send it under another prefix",
+  changed: "give the other card a prefix of its own, or send it as a new version with --on-change replace",
+  file_gone: "put the file back",
+  file_forbidden: "give this user read permission",
+  key_impossible: "rename the file",
+  unconfirmed: "allow s3:GetObject, so that it can be asked what the store holds",
+};
+
+export const mendOf = (code: string | null): string | null => mends[code as ErrorCode] ?? null;
 
 export interface ErrorDetails {
   /** What the user can do next, one sentence. */

@@ -51,6 +51,13 @@ export interface FileEvent {
   durationMs: number | null;
 }
 
+/** Why files have failed; `permanent`: no attempt can help until that is mended. */
+export interface Failures {
+  errorCode: string | null;
+  permanent: boolean;
+  files: number;
+}
+
 export interface SummaryEvent {
   type: "summary";
   sessionId: number | null;
@@ -62,6 +69,7 @@ export interface SummaryEvent {
   filesUploaded: number;
   filesSkipped: number;
   filesFailed: number;
+  failures: Failures[];
   filesNotReady: number;
   filesUndecoded: number;
   bytesUploaded: number;

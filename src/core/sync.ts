@@ -108,6 +108,8 @@ export interface FolderChanges {
   files: SeenFile[];
   oddities: Oddity[];
   excludedFiles: number;
+  /** The first of a look that remembers nothing: whatever was counted before is met again. */
+  isAnew: boolean;
   /** These states are dealt with: such a file is not news again until it changes. */
   done(files: readonly SeenFile[]): void;
 }

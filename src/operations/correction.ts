@@ -41,6 +41,7 @@ export async function tellStore(cx: CorrectionContext, destinationId: number): P
     cx.emit({ type: "notice", sessionId: null, level: "info", message });
   };
   let mayTag = cx.destination.tag !== undefined;
+  const impossible: string[] = [];
   const turn = pLimit(atOnce);
 
   const tell = async (recording: DueRecording): Promise<void> => {
@@ -58,7 +59,8 @@ export async function tellStore(cx: CorrectionContext, destinationId: number): P
       if (summary === null && !tagged) return;
       const stands = await cx.store.recordingTold({ recording, summary, tagged, tags: cx.tags });
       if (!stands) result.left++;
-      if (summary) result.summaries++;
+      if (summary === "impossible") impossible.push(recording.key);
+      else if (summary) result.summaries++;
       if (tagged) result.tagged++;
     } catch (error) {
       if (cx.stopping.aborted) return;
@@ -76,8 +78,13 @@ export async function tellStore(cx: CorrectionContext, destinationId: number): P
     if (due.length < pageSize) break;
     afterId = due.at(-1)!.id;
   }
+  if (impossible.length > 0) {
+    once(
+      `${recordings(impossible.length)} cannot have a summary, its name would be too long: such as ${impossible[0]}`,
+    );
+  }
   if (result.left > 0) {
-    once(`${result.left} recordings could not be corrected in the store; the next upload there tries again (-v: why)`);
+    once(`${recordings(result.left)} could not be corrected in the store; the next upload there tries again (-v: why)`);
   }
   return result;
 }
@@ -101,6 +108,8 @@ export async function tellStoreInPassing(cx: CorrectionContext, destinationId: n
   }
 }
 
+const recordings = (number: number): string => `${number} ${number === 1 ? "recording" : "recordings"}`;
+
 const whyUntagged = {
   refused: "the store does not let us tag objects, so their tags do not say who wore the sensors (s3:PutObjectTagging)",
   full: "some objects have ten tags already: there is no room for the wearer's",
@@ -112,10 +121,8 @@ const whyUntagged = {
  * none. The same row makes the same bytes.
  */
 async function putSummary(cx: CorrectionContext, recording: DueRecording): Promise<ToldRecording["summary"]> {
-  const [made] = recording.madeKeys;
-  if (made === undefined) return null;
-  const key = summaryKeyOf(made);
-  if (keyProblem(key) !== null) return null;
+  const key = summaryKeyOf(recording);
+  if (key === null) return "impossible";
   const decoded = recording.madeKeys.map((each) => posix.basename(each));
   const bytes = Buffer.from(`${JSON.stringify({ ...recording.facts, decoded }, null, 2)}\n`);
   const known = (await cx.store.known(recording.destinationId, [key])).get(key);
@@ -144,7 +151,11 @@ async function putSummary(cx: CorrectionContext, recording: DueRecording): Promi
 
 const replacing = (etag: string | null): Condition => (etag === null ? { if: "always" } : { if: "etag", etag });
 
-const summaryKeyOf = (made: string): string => made.replace(/_decoded\.[^./]*$/, "_summary.json");
+/** null: there is none, as with a `…_decoded.csv` of the longest key. */
+function summaryKeyOf({ madeKeys: [made] }: DueRecording): string | null {
+  const key = made?.replace(/_decoded\.[^./]*$/, "_summary.json");
+  return key === undefined || keyProblem(key) !== null ? null : key;
+}
 
 /** The recording, what is made of it, and its summary. */
 async function tagAll(
@@ -152,9 +163,10 @@ async function tagAll(
   recording: DueRecording,
 ): Promise<"tagged" | "refused" | "full" | "unfit"> {
   const { key, madeKeys, patient } = recording;
+  const summary = summaryKeyOf(recording);
   const value = cx.tags ? patient : null;
   const isFit = value === null || fitsTag(value);
-  const keys = [key, ...madeKeys, ...madeKeys.slice(0, 1).map(summaryKeyOf)];
+  const keys = [key, ...madeKeys, ...(summary === null ? [] : [summary])];
   for (const each of keys) {
     const outcome = await cx.destination.tag!(each, tagName, isFit ? value : null, cx.stopping);
     if (outcome === "refused" || outcome === "full") return outcome;

@@ -1,5 +1,5 @@
 /** `uploader decode`: recordings of a disk into files beside each other. Touches no database and no store. */
-import { basename, dirname, join, normalize } from "node:path";
+import { basename, dirname, join, normalize, resolve } from "node:path";
 import type {
   DecodedFormat,
   DecodeResult,
@@ -67,7 +67,7 @@ export interface DecodeTotals {
 /** All failed alike: what the first one says of the whole. A recording's own faults are the fault of its naming: 2. */
 const exitOfAll = (first: UploaderError): number => ([1, 14].includes(first.exitCode) ? first.exitCode : 2);
 
-/** @throws UploaderError `source_missing` when a path is not there or holds no recording */
+/** @throws UploaderError `source_missing` when a path is not there or holds no recording; `usage` when one is empty */
 export async function decode(cx: DecodeContext, input: DecodeInput): Promise<DecodeTotals> {
   const wanted = await findWanted(cx, input.paths);
   const outputs = input.formats.length === 0 ? null : await cx.openOutputs(wanted.flatMap(({ parts }) => parts));
@@ -137,7 +137,14 @@ async function decodeOne(
 
 async function findWanted({ files, dropping }: DecodeContext, paths: readonly string[]): Promise<WantedRecording[]> {
   const found: { stem: string; parts: string[] }[] = [];
-  for (const path of new Set(paths.map(normalize))) {
+  // `normalize` makes the working directory of it: an unset variable would decode whatever lies there.
+  if (paths.includes("")) {
+    throw new UploaderError("usage", "a path is empty", { hint: "name a recording, or a folder of recordings" });
+  }
+  const seen = new Set<string>();
+  for (const path of paths.map((given) => normalize(given))) {
+    if (seen.has(resolve(path))) continue;
+    seen.add(resolve(path));
     if (!files.isFolder(path)) {
       found.push({ stem: stemOf(path), parts: [path] });
       continue;

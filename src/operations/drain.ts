@@ -10,6 +10,7 @@ import type { Context } from "./context.ts";
 import { createDeriver } from "./derive.ts";
 import { createGate } from "./gate.ts";
 import type { Lease } from "./lease.ts";
+import { linkedSignal } from "./linked-signal.ts";
 import { createProvisions } from "./provisions.ts";
 import { createRecorder } from "./recorder.ts";
 import { createSettler } from "./settler.ts";
@@ -40,7 +41,7 @@ const claimPerSlot = 8;
 const claimAtMost = 500;
 const { bulk } = priorities;
 /** While waiting for other workers or for a file to become due, look again at least this often. */
-const idleMs = 2_000;
+export const idleMs = 2_000;
 
 export async function drain(cx: Context, input: DrainInput): Promise<DrainResult> {
   const { sessionId, lease } = input;
@@ -53,6 +54,7 @@ export async function drain(cx: Context, input: DrainInput): Promise<DrainResult
   let finished = false;
   let notReady = 0;
   let inFlight = 0;
+  let landed = 0;
   let quiet: (() => void) | null = null;
   let fault: UploaderError | null = null;
   const failed = new AbortController();
@@ -73,9 +75,9 @@ export async function drain(cx: Context, input: DrainInput): Promise<DrainResult
 
   /** Waits for the event, but no longer than the delay: a lost event costs time, not the run. */
   const waitFor = async (event: Promise<void>, delayMs: number): Promise<void> => {
-    const over = new AbortController();
-    await Promise.race([event, cx.sleep(delayMs, AbortSignal.any([stopping, over.signal]))]);
-    over.abort();
+    const over = linkedSignal(stopping);
+    await Promise.race([event, cx.sleep(delayMs, over.signal)]);
+    over.end();
   };
 
   /** One sweep of the cursor; at its end either wait for what is to come or find that nothing is left. */
@@ -100,12 +102,14 @@ export async function drain(cx: Context, input: DrainInput): Promise<DrainResult
       }
       return;
     }
+    const landedBefore = landed;
     await settler.flush();
     if (lease.inHand.size === 0) await cx.store.releaseOthers(lease.workerId, lease.inHand);
     const due = await cx.store.nextDue(sessionId, lease.workerId, input.maxLooks);
     notReady = due.notReady;
     if (due.delayMs === null && due.elsewhere === 0 && lease.inHand.size === 0) finished = true;
-    else {
+    // What landed while the database was asked is in hand until the next flush: nothing to wait for.
+    else if (landed === landedBefore) {
       // Due now and yet not claimed: locked by another worker for a moment, or this one's lease has lapsed.
       const delayMs = Math.min(Math.max(due.delayMs ?? idleMs, 100), idleMs);
       if (inFlight === 0) await cx.sleep(delayMs, stopping);
@@ -194,6 +198,7 @@ export async function drain(cx: Context, input: DrainInput): Promise<DrainResult
       if (!file) break;
       inFlight++;
       await workAll(file);
+      landed++;
       if (--inFlight === 0) quiet?.();
       progressed();
     }

@@ -1,6 +1,6 @@
 /** The story of one file: why it was chosen, what became of it, and what happens next. */
 import { isAbsolute, relative } from "node:path";
-import { UploaderError } from "../core/errors.ts";
+import { mendOf, UploaderError } from "../core/errors.ts";
 import type { AttemptRow, FileHistory, MultipartRow, ObjectHistory, Place } from "../core/inquiries.ts";
 import { joinKey } from "../core/key.ts";
 import type { SelectionRules, SelectionVerdict } from "../core/ports.ts";
@@ -91,11 +91,10 @@ function keysOf(input: ExplainInput, places: readonly Pick<Place, "source" | "pr
 async function storiesOf(store: Store, input: ExplainInput, files: FileHistory[]): Promise<Story[]> {
   const keys = [...new Set(files.map((file) => file.s3Key))];
   const destinations = [...new Set(files.map((file) => file.destinationId))];
-  const [attempts, objects, multiparts] = await Promise.all([
-    store.attempts(files.map((file) => file.id)),
-    store.objectHistories(destinations, keys),
-    Promise.all(destinations.map((destinationId) => store.multiparts(destinationId, keys))),
-  ]);
+  const attempts = await store.attempts(files.map((file) => file.id));
+  const objects = await store.objectHistories(destinations, keys);
+  const multiparts: MultipartRow[] = [];
+  for (const destinationId of destinations) multiparts.push(...(await store.multiparts(destinationId, keys)));
   const atWork = new Map<number, WorkerRow[]>();
   for (const { sessionId, status } of files) {
     if ((status !== "pending" && status !== "uploading") || atWork.has(sessionId)) continue;
@@ -117,7 +116,7 @@ async function storiesOf(store: Store, input: ExplainInput, files: FileHistory[]
   };
   return Promise.all(
     files.map(async (file) => {
-      const upload = multiparts.flat().find((row) => row.fileId === file.id);
+      const upload = multiparts.find((row) => row.fileId === file.id);
       return {
         key: file.s3Key,
         path: file.localPath,
@@ -197,16 +196,6 @@ const whyNot: Partial<Record<SelectionVerdict["rule"], string>> = {
   folder: "it is a folder",
 };
 
-/** What mends a permanent failure; other codes: see the message. */
-const mends: Readonly<Record<string, string>> = {
-  conflict: "decide with --on-conflict skip or replace, or send it under another prefix",
-  changed: "give the other card a prefix of its own, or send it as a new version with --on-change replace",
-  file_gone: "put the file back",
-  file_forbidden: "give this user read permission",
-  key_impossible: "rename the file",
-  unconfirmed: "allow s3:GetObject, so that it can be asked what the store holds",
-};
-
 /** `atWork`: who has a live lease on the session. */
 const nextOf: Readonly<Record<FileStatus, (file: FileHistory, atWork: readonly WorkerRow[]) => Next>> = {
   pending: (file, atWork) => ({
@@ -234,7 +223,7 @@ const nextOf: Readonly<Record<FileStatus, (file: FileHistory, atWork: readonly W
   failed: (file) =>
     file.permanent
       ? {
-          what: `no attempt can help until the cause is mended: ${mends[file.errorCode ?? ""] ?? "see the message"}`,
+          what: `no attempt can help until the cause is mended: ${mendOf(file.errorCode) ?? "see the message"}`,
           at: null,
           command: `uploader retry ${file.sessionId} --include-permanent`,
         }

@@ -45,7 +45,11 @@ export async function gc(cx: GcContext, input: GcInput): Promise<Sweep> {
   const folder = segments.map((segment) => `${segment}/`).join("");
 
   const fateOf = async (upload: StaleUpload, own: OwnUpload | undefined): Promise<[Fate, string]> => {
-    if (!own) return ["foreign", "another program began it"];
+    if (!own)
+      return [
+        "foreign",
+        "this database does not know it: another program began it, or a run that died that very moment",
+      ];
     const resumable = isResumable(own);
     if (own.inHand && resumable) return ["resumable", "it is being sent right now"];
     if (cx.wallClock() - upload.initiatedMs < input.olderThanMs) return ["young", because(own)];

@@ -65,7 +65,7 @@ function unusable(file: string, { entries, problems }: UploadLog): UploaderError
   const { line, problem } = problems[0]!;
   return new UploaderError(
     "config_invalid",
-    `${file}: none of its ${entries} entries can be used; line ${line}: ${problem}`,
+    `${file}: ${entries === 1 ? "its entry cannot" : `none of its ${entries} entries can`} be used; line ${line}: ${problem}`,
     { hint: "is it the upload_log.json of the older program, and the destination the bucket that it wrote to?" },
   );
 }

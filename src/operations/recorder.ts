@@ -10,7 +10,7 @@ import type { Context } from "./context.ts";
 type Applied = (stayed: ClaimedFile[]) => void;
 
 export interface Recorder {
-  /** Resolves when the memo is safe: in the database, or on this disk. `applied` follows when the database has it. */
+  /** Resolves when the memo is safe: in the database, or on this disk if that takes it. `applied` follows when the database has it. */
   record(memo: Memo, applied: Applied): Promise<void>;
   /** Everything is in the database. Throws when it stays away longer than allowed; the journal keeps what it has. */
   flush(): Promise<void>;
@@ -25,8 +25,15 @@ export function createRecorder(cx: Context, sessionId: number): Recorder {
   let away = false;
   let recovering: Promise<void> = Promise.resolve();
   let failure: UploaderError | null = null;
+  let complained = false;
 
   const say = (message: string): void => cx.emit({ type: "notice", sessionId, level: "info", message });
+  /** No more is claimed meanwhile, so memory holds it; and what the store has confirmed is found there if this dies. */
+  const complain = ({ message }: UploaderError): void => {
+    if (complained) return;
+    complained = true;
+    say(`results cannot be kept on this disk (${message}): they wait in memory until the database is back`);
+  };
   const nothingLeft = (): boolean => kept.length === 0 && appending === 0;
 
   const recover = async (cause: UploaderError): Promise<void> => {
@@ -63,10 +70,11 @@ export function createRecorder(cx: Context, sessionId: number): Recorder {
     appending++;
     try {
       await cx.journal.append(memo);
-      kept.push({ memo, applied });
-    } finally {
-      appending--;
+    } catch (error) {
+      complain(asUploaderError(error));
     }
+    appending--;
+    kept.push({ memo, applied });
   };
 
   const record = async (memo: Memo, applied: Applied): Promise<void> => {

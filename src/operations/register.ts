@@ -1,11 +1,12 @@
 /** Scan → what is known → what the store lists → rows. Runs beside the drain; nothing holds all files. */
 
 import { join } from "node:path";
+import { backoffMs, probeBackoff } from "../core/backoff.ts";
 import { mayBeRecording } from "../core/decoding.ts";
-import type { ErrorCode } from "../core/errors.ts";
+import { asUploaderError, type ErrorCode } from "../core/errors.ts";
 import { compareKeys, joinKey, keyProblem, keyStart, refusalKey } from "../core/key.ts";
 import { type Layout, type LayoutFile, type LayoutPlan, mirrorLayout, type Placement } from "../core/layout.ts";
-import type { Oddity, OddKind, ScannedFile } from "../core/ports.ts";
+import type { FoundObject, Oddity, OddKind, ScannedFile } from "../core/ports.ts";
 import type { Candidate, Refusal } from "../core/store.ts";
 import type { WaitingFile } from "../core/sync.ts";
 import type { Context } from "./context.ts";
@@ -178,6 +179,42 @@ export function tellRefused(cx: Pick<Context, "emit">, sessionId: number, files:
   }
 }
 
+/** These pass by themselves. */
+const passing: ReadonlySet<ErrorCode> = new Set([
+  "store_unreachable",
+  "store_failed",
+  "store_busy",
+  "network_lost",
+  "timed_out",
+  "credentials_expired",
+]);
+
+/**
+ * What the store lists of these keys; null: it may not be asked. One that is away for now is waited for as long as an
+ * outage may last: what it does not list would be sent again.
+ */
+async function listing(
+  cx: Context,
+  sessionId: number,
+  files: readonly Candidate[],
+  signal: AbortSignal,
+): Promise<Map<string, FoundObject> | null> {
+  if (files.length === 0) return null;
+  const keys = files.map(({ key }) => key);
+  const sinceMs = cx.now();
+  for (let probe = 1; ; probe++) {
+    try {
+      return await cx.destination.find(keys, signal);
+    } catch (error) {
+      const { code, message, retryAfterMs } = asUploaderError(error);
+      const delayMs = backoffMs(probeBackoff, probe, cx.random(), retryAfterMs);
+      if (signal.aborted || !passing.has(code) || cx.now() - sinceMs + delayMs > cx.policy.maxOutageMs) throw error;
+      if (probe === 1) cx.emit({ type: "notice", sessionId, level: "info", message: `${message}; the scan waits` });
+      await cx.sleep(delayMs, signal);
+    }
+  }
+}
+
 export async function registerTree(cx: Context, input: RegisterInput, signal: AbortSignal): Promise<ScanTotals> {
   const { sessionId, destinationId, prefix } = input;
   const totals = emptyTotals();
@@ -190,7 +227,9 @@ export async function registerTree(cx: Context, input: RegisterInput, signal: Ab
   // Rows that sync left without a key of their own: what is placed now moves them.
   const waiting = new Set(layout.takes === "folder" ? (await cx.store.waiting(sessionId)).map(({ path }) => path) : []);
   // Asked once: judging costs a third of registering. What another session puts there meanwhile, the store's answer tells.
-  const isUntouched = await cx.store.untouched(sessionId, destinationId, keyStart(prefix));
+  // A layout of whole folders brings knowledge of its own: what an imported log has as sent is noted while it plans.
+  const isUntouched =
+    layout.takes === "batches" && (await cx.store.untouched(sessionId, destinationId, keyStart(prefix)));
   const ask = (files: readonly LayoutFile[]): Promise<LayoutPlan> =>
     layout.plan(files, asItIs(cx.wallClock(), destinationId, prefix));
   const take = async (placements: readonly Placement[]): Promise<void> => {
@@ -202,13 +241,7 @@ export async function registerTree(cx: Context, input: RegisterInput, signal: Ab
       ? { fresh: possible, known: [], renewed: [], safeFiles: 0, safeBytes: 0 }
       : await cx.store.judge(sessionId, destinationId, possible);
     const wanting = await undecoded(cx, input, possible);
-    const found =
-      verdicts.fresh.length === 0
-        ? null
-        : await cx.destination.find(
-            verdicts.fresh.map((file) => file.key),
-            signal,
-          );
+    const found = await listing(cx, sessionId, verdicts.fresh, signal);
     const listed = verdicts.fresh.filter((file) => found?.has(file.key));
     const absent = listed.length === 0 ? verdicts.fresh : verdicts.fresh.filter((file) => !found?.has(file.key));
 

@@ -1,8 +1,8 @@
 /** What upload and retry have in common: a worker on a session, rounds of draining, and an honest end. */
 import { asUploaderError, type UploaderError } from "../core/errors.ts";
-import type { SummaryEvent } from "../core/events.ts";
+import type { Failures, SummaryEvent } from "../core/events.ts";
 import { exitCodeOf } from "../core/exit-codes.ts";
-import type { OpenedSession, SessionRow } from "../core/store.ts";
+import type { CauseRow, OpenedSession, SessionRow } from "../core/store.ts";
 import type { Context } from "./context.ts";
 import { tellStoreInPassing } from "./correction.ts";
 import { sendDue, tellPass } from "./deliveries.ts";
@@ -163,6 +163,7 @@ async function finish(cx: Context, end: End): Promise<SummaryEvent> {
   const row = await attempt(() => cx.store.session(sessionId));
   const undecoded = cx.decoding ? await attempt(() => cx.store.undecodable(sessionId)) : 0;
   const conflicts = await attempt(() => cx.store.conflicts(sessionId));
+  const causes = row && row.filesFailed > 0 ? await attempt(() => cx.store.causes(sessionId)) : null;
   const triggerDue = row && !fault ? await attempt(() => tellOthers(cx, row, end.tell)) : false;
   if (fault) {
     cx.emit({
@@ -193,6 +194,7 @@ async function finish(cx: Context, end: End): Promise<SummaryEvent> {
     filesUploaded: row?.filesUploaded ?? 0,
     filesSkipped: row?.filesSkipped ?? 0,
     filesFailed: row?.filesFailed ?? 0,
+    failures: failuresIn(causes ?? []),
     filesNotReady: end.notReady,
     filesUndecoded: undecoded ?? 0,
     bytesUploaded: row?.bytesUploaded ?? 0,
@@ -204,6 +206,11 @@ async function finish(cx: Context, end: End): Promise<SummaryEvent> {
   cx.emit(summary);
   return summary;
 }
+
+const failuresIn = (causes: readonly CauseRow[]): Failures[] =>
+  causes
+    .filter(({ status }) => status === "failed")
+    .map(({ errorCode, permanent, files }) => ({ errorCode, permanent, files }));
 
 /** True: somebody should have been told, and was not. */
 async function tellOthers(cx: Context, session: SessionRow, tell: End["tell"]): Promise<boolean> {

@@ -64,7 +64,7 @@ export function createSettler(
       if (ending.move !== "release") report(ending, ending.file.attempts + 1);
     }
     if (stayed.length > 0) {
-      const message = `${stayed.length} results came late: another worker had taken the files over`;
+      const message = `${stayed.length === 1 ? "a result" : `${stayed.length} results`} came late: another worker had taken over`;
       cx.emit({ type: "notice", sessionId, level: "detail", message });
     }
     onApplied();

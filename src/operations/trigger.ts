@@ -8,7 +8,7 @@ import { type DeliveryContext, newWebhookId, sendDue } from "./deliveries.ts";
 
 export interface TriggerInput {
   session: SessionRow;
-  /** null: only for a replay to where it went before. */
+  /** null: only for a replay, or what is due, to where it went before. */
   plan: DeliveryPlan | null;
   /** Sends a delivery again, with the same id and bytes: this one, or the session's newest (null). Absent: no replay. */
   replay?: { deliveryId: number | null };
@@ -33,8 +33,9 @@ type Cx = DeliveryContext & { trigger: Trigger };
 export async function trigger(cx: Cx, input: TriggerInput): Promise<Told> {
   const { session } = input;
   const { deliveries } = cx.store;
-  const { id, already } = input.replay
-    ? { id: await replayed(cx, input, input.replay.deliveryId), already: false }
+  const replay = input.replay ?? (input.plan === null ? await leftDue(cx, session) : null);
+  const { id, already } = replay
+    ? { id: await replayed(cx, input, replay.deliveryId), already: false }
     : await said(cx, input);
   const { due } = already
     ? { due: 0 }
@@ -54,6 +55,12 @@ export async function trigger(cx: Cx, input: TriggerInput): Promise<Told> {
       triggerDue: delivery.status !== "delivered",
     }),
   };
+}
+
+/** Without a URL, what is due for the session goes where it was to go. */
+async function leftDue(cx: DeliveryContext, session: SessionRow): Promise<TriggerInput["replay"]> {
+  const due = (await cx.store.deliveries.history(session.id)).findLast(({ status }) => status === "due");
+  return due && { deliveryId: due.id };
 }
 
 async function said(

@@ -8,6 +8,7 @@ import { clockRules, layoutOf, type Profile } from "./layout.ts";
 import type { Column, Layout, Step, Values } from "./plan.ts";
 import { openSyncFit, type SyncLine } from "./sync-line.ts";
 import { type StartTime, startTime, type TimeSource, ticksPerSecond } from "./time-source.ts";
+import { counted } from "./words.ts";
 
 export interface DecodeOptions {
   profile?: Profile;
@@ -176,7 +177,7 @@ export function openDecoder(headerBytes: Uint8Array, options: DecoderOptions = {
       const trailing = frames.trailingBytes();
       const notes = [...start.notes, ...layout.notes, ...headerNotes(header), ...tickNotes(clockReport)];
       if (trailing > 0 && !isEnded) {
-        const message = `the file ends ${trailing} bytes into a record of ${recordBytes}; they were left out`;
+        const message = `the file ends ${counted(trailing, "byte")} into a record of ${recordBytes}, which was left out`;
         notes.push({ code: "partial_record", message });
       }
       if (records === 0) notes.push({ code: "no_records", message: "the file holds a header and no record" });
@@ -267,14 +268,14 @@ function headerNotes(header: Header): Note[] {
 
 /** What each kind of odd tick means, in words. */
 const tickMeanings = {
-  backward: "records step back in time; they keep their place, and no rollover is made of them",
-  duplicate: "records repeat the tick before them",
-  zero: "records carry tick 0 out of turn (slow card or cut power); their channels cannot be trusted, their time is the one before",
+  backward: "back in time, kept in place and not taken for a rollover",
+  duplicate: "with the tick of the one before",
+  zero: "with tick 0 out of turn (slow card or cut power): channels not to be trusted, time of the one before",
 } as const;
 
 function tickNotes({ counts }: ClockReport): Note[] {
   const kinds = Object.entries(tickMeanings) as [keyof typeof tickMeanings, string][];
   return kinds
     .filter(([kind]) => counts[kind] > 0)
-    .map(([kind, meaning]) => ({ code: `tick_${kind}`, message: `${counts[kind]} ${meaning}` }));
+    .map(([kind, meaning]) => ({ code: `tick_${kind}`, message: `${counted(counts[kind], "record")} ${meaning}` }));
 }

@@ -69,7 +69,7 @@ export function exgMode(header: Header): ExgMode {
   const respiration = header.bytes[headerAt.exgRegisters[1] + 8]!;
   if (chip1 && chip2 && (respiration & 0xc0) === 0xc0) return "Respiration";
   if (chip1 && chip2 && all[0] === 0 && all[1] === 0 && all[2] === 0 && all[3] === 7) return "ECG";
-  if (chip1 && all[0] === 9 && all[1] === 0 && all[2] === 1 && all[3] === 1) return "EMG";
+  if (chip1 && !chip2 && all[0] === 9 && all[1] === 0 && all[2] === 1 && all[3] === 1) return "EMG";
   return "ExG";
 }
 

@@ -1,5 +1,6 @@
 import { UploaderError } from "../core/errors.ts";
 import type { Block, DecodeOptions, DecoderOptions } from "./decoder.ts";
+import { isoTime } from "./description.ts";
 import type { Header } from "./header.ts";
 import { assertSameSession, commonTimeSource, joinReports, type RecordingReport } from "./joining.ts";
 import type { Profile } from "./layout.ts";
@@ -81,7 +82,7 @@ export function openRecording(parts: readonly Part[], options: RecordingOptions 
     columns,
     count,
     timeUnit,
-    report: joinReports(opened),
+    report: withRange(joinReports(opened), count),
     partNames: parts.map(fileName),
     blocks: (pick = everything) => blocks(pick),
     load() {
@@ -96,6 +97,14 @@ export function openRecording(parts: readonly Part[], options: RecordingOptions 
       return values;
     },
   };
+}
+
+/** A range that holds nothing of the recording is no fault, but is seldom meant. */
+function withRange(report: RecordingReport, count: number): RecordingReport {
+  if (count > 0 || report.records === 0) return report;
+  const [start, end] = [isoTime(report.startMs) ?? "?", isoTime(report.endMs) ?? "?"];
+  const message = `no sample lies in the chosen range: the recording runs from ${start} to ${end}`;
+  return { ...report, notes: [...report.notes, { code: "range_empty", message }] };
 }
 
 /** A recording decoded into memory: one array per column, all of length `count`. */

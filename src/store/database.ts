@@ -1,12 +1,10 @@
 /** The one door to node-postgres: connections, retries over their loss, and Postgres' errors in our words. */
 import { setTimeout as sleep } from "node:timers/promises";
 import pLimit from "p-limit";
-import pg from "pg";
+import type pg from "pg";
 import { backoffMs } from "../core/backoff.ts";
 import { type ErrorCode, UploaderError } from "../core/errors.ts";
-import { loaded } from "./without-fetch.ts"; // before pg
-
-loaded();
+import { loadPg } from "./pg.ts";
 
 export type Row = Record<string, unknown>;
 export type Query = <R = Row>(text: string, values?: readonly unknown[]) => Promise<R[]>;
@@ -15,7 +13,7 @@ export interface Database {
   query: Query;
   /** Repeated as a whole when the connection is lost or the database asks for it: `work` must bear that. */
   transaction<T>(work: (query: Query) => Promise<T>): Promise<T>;
-  /** How long a lost database is waited for; 0 answers at once. */
+  /** How long a lost database is waited for; 0 answers at once. Before this is said: a moment, if it will be there soon. */
   setPatience(outageMs: number): void;
   /** The same connections, with a patience of its own. */
   withPatience(outageMs: number): Database;
@@ -38,25 +36,28 @@ export interface DatabaseOptions {
 }
 
 /** int8 and numeric as numbers: ids, counts and bytes stay below 2^53. Nanoseconds are selected as text. */
-const types: pg.CustomTypesConfig = {
+const typesOf = ({ types }: Pick<typeof pg, "types">): pg.CustomTypesConfig => ({
   getTypeParser: ((oid: number, format?: "text" | "binary") =>
     oid === 20 || oid === 1700
       ? (value: string) => Number(value)
       : format === "binary"
-        ? pg.types.getTypeParser(oid, "binary")
-        : pg.types.getTypeParser(oid, "text")) as pg.CustomTypesConfig["getTypeParser"],
-};
+        ? types.getTypeParser(oid, "binary")
+        : types.getTypeParser(oid, "text")) as pg.CustomTypesConfig["getTypeParser"],
+});
 
 const usualDeadlines = { connectMs: 10_000, queryMs: 120_000 };
 
-type Kind = "lost" | "repeat" | "refused" | "busy" | "other";
+/** Before anything has begun, a server that is there and says "soon" is waited for; one that is not there is not. */
+const soonMs = 10_000;
+
+type Kind = "lost" | "soon" | "repeat" | "refused" | "busy" | "other";
 
 /** SQLSTATE (PostgreSQL manual, appendix A) or the socket's code; the longest prefix that matches decides. */
 const kinds: [prefix: string, kind: Kind][] = [
   ["08", "lost"],
-  ["57P", "lost"], // 57P01 shutdown, 57P02 crash, 57P03 starting
+  ["57P", "soon"], // 57P01 shutdown, 57P02 crash, 57P03 starting
   ["25006", "lost"], // read only: an old primary after a failover
-  ["53300", "lost"], // too many connections
+  ["53300", "soon"], // too many connections
   ["40001", "repeat"],
   ["40P01", "repeat"],
   ["55P03", "repeat"],
@@ -94,12 +95,14 @@ function kindOf(error: unknown): Kind {
 const hints: Partial<Record<string, string>> = {
   "28": "check the user and password (UPLOADER_DATABASE_PASSWORD, or PGPASSWORD)",
   "3D": "create it first: createdb NAME, or name another one in database.url",
+  "53": "it has no connection to spare: close other clients, raise max_connections, or put PgBouncer before it",
+  "57": "it is starting or stopping: try again in a moment",
   "42": "grant the user CREATE on the database (first run) and all rights on the schema's tables",
 };
 
 export function openDatabase(options: DatabaseOptions): Database {
   const { connectMs, queryMs } = options.deadlines ?? usualDeadlines;
-  let patienceMs = 0;
+  let patienceMs: number | null = null;
   let pool: pg.Pool | null = null;
   let opening: Promise<pg.Pool> | null = null;
   let admitted = false;
@@ -110,11 +113,12 @@ export function openDatabase(options: DatabaseOptions): Database {
   const openPool = async (): Promise<pg.Pool> => {
     if (pool) return pool;
     opening ??= (async () => {
-      const config = await options.address();
-      const opened = new pg.Pool({
+      // The embedded server is asked whether it answers; meanwhile pg is loaded.
+      const [config, { Pool, types }] = await Promise.all([options.address(), loadPg()]);
+      const opened = new Pool({
         application_name: "uploader",
         ...config,
-        types,
+        types: typesOf({ types }),
         max: options.maxConnections,
         connectionTimeoutMillis: connectMs,
         query_timeout: queryMs,
@@ -123,6 +127,8 @@ export function openDatabase(options: DatabaseOptions): Database {
       });
       // An idle connection that dies is not an event: the next query takes another.
       opened.on("error", () => undefined);
+      // Nor is one that dies between the pool's hands and ours, where nobody listens: its next query fails.
+      opened.on("connect", (client) => client.on("error", () => undefined));
       pool = opened;
       return opened;
     })().finally(() => {
@@ -148,6 +154,7 @@ export function openDatabase(options: DatabaseOptions): Database {
       kind = "refused";
     const ours: Record<Kind, ErrorCode> = {
       lost: "database_unreachable",
+      soon: "database_unreachable",
       repeat: "database_busy",
       refused: "database_refused",
       busy: "database_busy",
@@ -196,7 +203,7 @@ export function openDatabase(options: DatabaseOptions): Database {
   };
 
   /** Runs `work` on a connection until it succeeds, its error is not about the connection, or patience ends. */
-  const persist = async <T>(work: (client: pg.PoolClient) => Promise<T>, patience: () => number): Promise<T> => {
+  const persist = async <T>(work: (client: pg.PoolClient) => Promise<T>, patience: () => number | null): Promise<T> => {
     const startedMs = options.now();
     for (let attempt = 1; ; attempt++) {
       try {
@@ -209,9 +216,11 @@ export function openDatabase(options: DatabaseOptions): Database {
       } catch (error) {
         const ours = error as UploaderError;
         const lost = ours.code === "database_unreachable";
-        const repeat = kindOf(ours.cause) === "repeat";
+        const kind = kindOf(ours.cause);
+        const repeat = kind === "repeat";
         if (!lost && !repeat) throw ours;
-        if (repeat ? attempt >= 10 : options.now() - startedMs >= patience() || options.signal?.aborted) throw ours;
+        const waitMs = patience() ?? (kind === "soon" ? soonMs : 0);
+        if (repeat ? attempt >= 10 : options.now() - startedMs >= waitMs || options.signal?.aborted) throw ours;
         if (lost && lostSinceMs === null) {
           lostSinceMs = options.now();
           options.onOutage?.(true, ours);
@@ -229,7 +238,7 @@ export function openDatabase(options: DatabaseOptions): Database {
     async <R>(text: string, values?: readonly unknown[]) =>
       (await client.query(text, values as unknown[] | undefined)).rows as R[];
 
-  const withPatience = (patience: () => number): Database => ({
+  const withPatience = (patience: () => number | null): Database => ({
     query: <R>(text: string, values?: readonly unknown[]) =>
       persist<R[]>((client) => queryOn(client)<R>(text, values), patience),
     transaction: (work) =>

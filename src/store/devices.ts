@@ -191,6 +191,8 @@ export function openDeviceMap(database: Database, schema: string): DeviceMap {
         return { added, changed, unchanged: all - added - changed, recordings };
       }),
 
+    hasRecordings: async () => (await run<{ are_any: boolean }>("recordings_any", {}))[0]!.are_any,
+
     unmapped: async () => (await run("devices_unmapped", {})).map(camel<UnmappedDevice>),
   };
 }
@@ -254,7 +256,7 @@ interface DueColumns extends Row {
   device: string | null;
   slot: 1 | 2 | null;
   group_id: string | null;
-  seen: string | null;
+  seen: string;
   summary_due: boolean;
   tags_due: boolean;
 }
@@ -315,7 +317,7 @@ export function tellingMethods(database: Database, run: Run): RecordingTelling {
     recordingTold: ({ recording, summary, tagged, tags }) =>
       database.transaction(async (query) => {
         const { id, destinationId, seen, patient, device, slot, groupId } = recording;
-        if (summary) {
+        if (summary && summary !== "impossible") {
           const { key, sizeBytes, object } = summary;
           const { checksum, etag, versionId, proof } = object;
           await run(

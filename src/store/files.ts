@@ -29,7 +29,8 @@ const facets = (files: readonly Candidate[]) => ({
   mtimes: int8Array(files.map((file) => file.mtimeNs)),
 });
 
-const columns = (files: readonly Candidate[]) => ({
+/** A file as statements take it, by position. */
+export const columns = (files: readonly Candidate[]) => ({
   paths: textArray(files.map((file) => file.path)),
   ...facets(files),
 });

@@ -40,7 +40,7 @@ export function openJournal(stateDirectory: string, database: string, worker: Wo
     // As root the embedded server's user must be able to pass through the state folder, if not through this one.
     mkdirSync(stateDirectory, { recursive: true, mode: 0o711 });
     mkdirSync(folder, { recursive: true, mode: 0o700 });
-    const handle = await open(`${path}.new`, "w", 0o600);
+    const handle = await open(`${path}.new`, "a", 0o600);
     await handle.write(`${encode({ database, worker } satisfies Head)}\n`);
     await handle.sync();
     await rename(`${path}.new`, path);
@@ -53,14 +53,22 @@ export function openJournal(stateDirectory: string, database: string, worker: Wo
     append: (memo) =>
       inTurn(async () => {
         file ??= await begin();
-        await file.write(`${encode(memo)}\n`);
-        await file.datasync();
+        const { size } = await file.stat();
+        try {
+          await file.appendFile(`${encode(memo)}\n`);
+          await file.datasync();
+        } catch (error) {
+          // A full disk takes half a line, and the next one would make nonsense of it.
+          await file.truncate(size);
+          throw error;
+        }
       }),
     clear: () =>
       inTurn(async () => {
         const handle = file;
+        if (!handle) return;
         file = null;
-        await handle?.close();
+        await handle.close();
         rmSync(path, { force: true });
       }),
   };

@@ -11,10 +11,10 @@ import type {
   Work,
   WorkerIdentity,
 } from "../core/store.ts";
-import { int8Array } from "./arrays.ts";
 import { camel } from "./camel.ts";
 import type { Database } from "./database.ts";
 import type { Run } from "./runner.ts";
+import { scopeMoves } from "./scopes.ts";
 import { leaseSeconds, workerMoves } from "./workers.ts";
 
 export { camel } from "./camel.ts";
@@ -47,16 +47,14 @@ export function sessionMethods(
   run: Run,
   isAlive: (worker: WorkerIdentity) => boolean | null,
 ): SessionMethods {
-  const { unended, isMe, rescue, refuseIfHeld, begin: beginWorker } = workerMoves(run, isAlive);
+  const { unended, isOn, rescue, refuseIfHeld, begin: beginWorker } = workerMoves(run, isAlive);
+  const { scopeOf, supersede } = scopeMoves(run);
 
   return {
     installation: async () => (await run<{ id: string }>("installation_get", {}))[0]!.id,
     openSession: (work: Work, me: WorkerIdentity, options: OpenOptions): Promise<OpenedSession> =>
       database.transaction(async (query) => {
-        const [project] = await run<{ id: number }>("projects_ensure", { name: work.project }, query);
-        const { kind, identity, text, prefix } = work.destination;
-        const [destination] = await run<{ id: number }>("destinations_ensure", { kind, identity }, query);
-        const scope = { projectId: project!.id, destinationId: destination!.id, source: work.source, prefix };
+        const scope = await scopeOf(work, query);
         const [newest] = await run<{ id: number; unfinished: boolean }>("sessions_newest", scope, query);
         let rescued = 0;
         let sessionId = newest?.unfinished ? newest.id : null;
@@ -66,7 +64,7 @@ export function sessionMethods(
           await refuseIfHeld(sessionId, me, query);
         }
         // The whole transaction may be repeated after a lost COMMIT: then the newest session is the one it made.
-        const made = sessionId !== null && (await unended(sessionId, query)).some((worker) => isMe(worker, me));
+        const made = sessionId !== null && (await isOn(sessionId, me, query));
         const resumed = sessionId !== null && (made || !options.newSession);
         if (resumed) {
           await run("sessions_resume", { sessionId }, query);
@@ -75,27 +73,12 @@ export function sessionMethods(
           await run("files_requeue", { sessionId, includePermanent: false }, query);
         } else {
           if (sessionId !== null) left.push(...(await run<{ id: number }>("files_abandon", { sessionId }, query)));
-          const [inserted] = await run<{ id: number }>(
-            "sessions_insert",
-            { ...scope, destination: text, command: work.command },
-            query,
-          );
-          sessionId = inserted!.id;
+          const inserted = { ...scope, destination: work.destination.text, command: work.command };
+          sessionId = (await run<{ id: number }>("sessions_insert", inserted, query))[0]!.id;
         }
-        const superseded = await run<{ id: number }>("files_supersede", { ...scope, sessionId }, query);
-        left.push(...superseded);
-        if (left.length > 0) {
-          await run("files_rederive", { sessionId, ids: int8Array(left.map(({ id }) => id)) }, query);
-        }
+        const superseded = await supersede(scope, sessionId!, left, query);
         const workerId = await beginWorker(sessionId!, me, false, options.concurrency, query);
-        return {
-          sessionId: sessionId!,
-          workerId,
-          destinationId: destination!.id,
-          resumed,
-          rescued,
-          superseded: superseded.length,
-        };
+        return { sessionId: sessionId!, workerId, destinationId: scope.destinationId, resumed, rescued, superseded };
       }),
 
     enterSession: (sessionId: number, me: WorkerIdentity, options: EnterOptions): Promise<OpenedSession> =>

@@ -17,8 +17,17 @@ export function inSchema(sql: string, schema: string): string {
 
 const camelCase = (name: string): string => name.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
 
-/** Reads sql/queries: every block starts with `-- name(parameters)`, then comments, then one statement. */
-export function loadStatements(schema: string): Map<string, Statement> {
+const known = new Map<string, Map<string, Statement>>();
+
+/** Those of sql/queries, read once for each schema. */
+export function loadStatements(schema: string): ReadonlyMap<string, Statement> {
+  const statements = known.get(schema) ?? readStatements(schema);
+  known.set(schema, statements);
+  return statements;
+}
+
+/** Every block starts with `-- name(parameters)`, then comments, then one statement. */
+function readStatements(schema: string): Map<string, Statement> {
   const statements = new Map<string, Statement>();
   const folder = new URL("queries/", sqlFolder);
   for (const file of readdirSync(folder).filter((name) => name.endsWith(".sql"))) {

@@ -3,7 +3,9 @@ import type { Work, WorkerIdentity } from "../core/store.ts";
 import type { SyncDue, SyncMemory, WaitingRow } from "../core/sync.ts";
 import { int4Array, int8Array, textArray } from "./arrays.ts";
 import type { Database, Query } from "./database.ts";
+import { columns } from "./files.ts";
 import type { Run } from "./runner.ts";
+import { scopeMoves } from "./scopes.ts";
 import { leaseSeconds, workerMoves } from "./workers.ts";
 
 interface Newest {
@@ -20,11 +22,9 @@ export function syncMethods(
   isAlive: (worker: WorkerIdentity) => boolean | null,
 ): SyncMemory {
   const workers = workerMoves(run, isAlive);
+  const { scopeOf, supersede } = scopeMoves(run);
   const place = async (work: Work, query: Query) => {
-    const { kind, identity, prefix } = work.destination;
-    const [project] = await run<{ id: number }>("projects_ensure", { name: work.project }, query);
-    const [destination] = await run<{ id: number }>("destinations_ensure", { kind, identity }, query);
-    const scope = { projectId: project!.id, destinationId: destination!.id, source: work.source, prefix };
+    const scope = await scopeOf(work, query);
     const [newest] = await run<Newest>("sync_newest", scope, query);
     return { scope, newest: newest ?? null };
   };
@@ -94,22 +94,11 @@ export function syncMethods(
           const inserted = { ...scope, destination: work.destination.text, startedAt: now };
           sessionId = (await run<{ id: number }>("sync_insert", inserted, query))[0]!.id;
         }
-        const superseded = await run<{ id: number }>("files_supersede", { ...scope, sessionId }, query);
+        const superseded = await supersede(scope, sessionId, [], query);
         if (!resumed && newest !== null) await run("sync_retire", { sessionId: newest.id }, query);
-        if (superseded.length > 0) {
-          await run("files_rederive", { sessionId, ids: int8Array(superseded.map(({ id }) => id)) }, query);
-        }
         const workerId = await workers.begin(sessionId, me, false, concurrency, query);
         const { destinationId } = scope;
-        return {
-          sessionId,
-          workerId,
-          destinationId,
-          resumed,
-          rescued,
-          superseded: superseded.length,
-          isNew: !resumed,
-        };
+        return { sessionId, workerId, destinationId, resumed, rescued, superseded, isNew: !resumed };
       }),
 
     syncDue: async (sessionId) => (await run<SyncDue & Record<string, unknown>>("sync_due", { sessionId }))[0]!,
@@ -153,10 +142,7 @@ export function syncMethods(
       await run("sync_wait", {
         sessionId,
         destinationId,
-        paths: textArray(files.map((file) => file.path)),
-        keys: textArray(files.map((file) => file.key)),
-        sizes: int8Array(files.map((file) => file.sizeBytes)),
-        mtimes: int8Array(files.map((file) => file.mtimeNs)),
+        ...columns(files),
         inodes: textArray(files.map((file) => String(file.inode))),
         reasons: textArray(files.map((file) => file.reason)),
         looks: int4Array(files.map((file) => file.looks)),
@@ -174,10 +160,7 @@ export function syncMethods(
       await run("sync_left_out", {
         sessionId,
         destinationId,
-        paths: textArray(files.map((file) => file.path)),
-        keys: textArray(files.map((file) => file.key)),
-        sizes: int8Array(files.map((file) => file.sizeBytes)),
-        mtimes: int8Array(files.map((file) => file.mtimeNs)),
+        ...columns(files),
         reasons: textArray(files.map((file) => file.reason)),
       });
     },

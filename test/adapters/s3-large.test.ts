@@ -3,6 +3,7 @@ import { appendFileSync, utimesSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { checksumOf } from "../../src/core/checksum.ts";
 import { checksumAlgorithms, type PutHooks } from "../../src/core/ports.ts";
+import type { FaultRule } from "../support/s3-server/faults.ts";
 import { bucket, type Fixture, MiB, noise, openFixture } from "./s3-fixture.ts";
 
 let fixture: Fixture;
@@ -318,18 +319,27 @@ describe("completing", () => {
     expect(fixture.memory.uploads.size).toBe(0);
   });
 
-  it("whose every answer is lost is resolved by asking too", async () => {
-    fixture.s3.faults.push({
-      match: { operation: "CompleteMultipartUpload" },
-      action: { kind: "loseAnswer" },
-      times: always,
-    });
-    expect(await fixture.put(fixture.job("big.wav", fixture.file("big.wav", large)))).toMatchObject({
-      outcome: "present",
-      object: { proof: "checksum_head" },
-    });
-    expect(stored().writes).toBe(1);
-  });
+  const lost: FaultRule = { action: { kind: "loseAnswer" } };
+  it.each<[string, FaultRule[]]>([
+    ["is lost", [{ ...lost, times: always }]],
+    [
+      "but the first says that the key is taken",
+      [lost, { action: { kind: "error", code: "PreconditionFailed" }, nth: 2 }],
+    ],
+  ])(
+    "whose every answer %s is resolved by asking too: it was this upload, and none is left to abort",
+    async (_, rules) => {
+      const match = { operation: "CompleteMultipartUpload" } as const;
+      fixture.s3.faults.push(...rules.map((rule) => ({ ...rule, match })));
+      expect(await fixture.put(fixture.job("big.wav", fixture.file("big.wav", large)))).toMatchObject({
+        outcome: "stored",
+        object: { proof: "checksum_head" },
+      });
+      expect(stored().writes).toBe(1);
+      expect(fixture.s3.counts.AbortMultipartUpload).toBeUndefined();
+      expect(fixture.memory.ended).toEqual([{ uploadId: expect.any(String), state: "completed" }]);
+    },
+  );
 
   it("in doubt without permission to ask is unconfirmed, never sent again", async () => {
     fixture.s3.credential.allow = ["s3:PutObject"];

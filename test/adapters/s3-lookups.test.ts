@@ -67,7 +67,7 @@ describe("find", () => {
   it("takes no proxy's page for an empty bucket", async () => {
     const times = Number.POSITIVE_INFINITY;
     fixture.s3.faults.push({ match: { operation: "ListObjectsV2" }, action: { kind: "html", status: 200 }, times });
-    await expect(fixture.destination.find(["a"], signal)).rejects.toThrow(failing("store_failed"));
+    await expect(fixture.destination.find(["a"], signal)).rejects.toThrow(failing("store_unreachable"));
   });
 
   it("agrees with the store on the order of keys", () => {
@@ -88,6 +88,18 @@ describe("head", () => {
     expect(await fixture.destination.head("b", signal)).toBe("absent");
     fixture.s3.credential.allow = ["s3:PutObject"];
     expect(await fixture.destination.head("a", signal)).toBe("unknown");
+  });
+});
+
+describe("what stands between", () => {
+  it.each([403, 404])("is not taken for the store's word on a key (HTTP %d)", async (status) => {
+    fixture.s3.plant(bucket, "a", "x");
+    fixture.s3.faults.push({ action: { kind: "html", status }, times: Number.POSITIVE_INFINITY });
+    const { head, readBack } = fixture.destination;
+    await expect(head("a", signal)).rejects.toThrow(failing("store_unreachable"));
+    await expect(readBack("a", { algorithm: "crc32", partSizeBytes: null }, signal)).rejects.toThrow(
+      failing("store_unreachable"),
+    );
   });
 });
 

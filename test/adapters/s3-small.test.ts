@@ -292,6 +292,21 @@ describe("requests that fail", () => {
     expect(await fixture.put(fixture.job("a", fixture.file("a", noise(10))))).toMatchObject({ outcome: "stored" });
   });
 
+  it.each([200, 302, 400, 401, 403, 404, 511])(
+    "an HTML page with status %d, without the store's request id: something between, named, at once",
+    async (status) => {
+      fixture.s3.faults.push({ match: { operation: "PutObject" }, action: { kind: "html", status } });
+      await expect(fixture.put(fixture.job("a", fixture.file("a", noise(10))))).rejects.toThrow(
+        expect.objectContaining({
+          code: "store_unreachable",
+          message: expect.stringMatching(/a proxy or gateway .* answered in its place \(HTTP \d+, squid\/5\.7\)/),
+          hint: expect.not.stringContaining("s3:PutObject"),
+        }),
+      );
+      expect(fixture.s3.counts).toEqual({ PutObject: 1 });
+    },
+  );
+
   it("a lost answer ends present, written once", async () => {
     fixture.s3.faults.push({ match: { operation: "PutObject" }, action: { kind: "loseAnswer" } });
     expect(await fixture.put(fixture.job("a", fixture.file("a", noise(10))))).toMatchObject({

@@ -247,6 +247,34 @@ describe("connections", () => {
     stop.abort(new Error("enough"));
     expect((await both).map((one) => one.status === "rejected" && one.reason.message)).toEqual(["enough", "enough"]);
   });
+
+  it("whose turn comes with the abort leave it to the next who waits", async () => {
+    const heads: string[] = [];
+    const wire = await wireTo(
+      (socket, head) => {
+        heads.push(head);
+        if (head.startsWith("PUT")) socket.write(fine);
+      },
+      { maxConnections: 1 },
+    );
+    const stop = new AbortController();
+    const ask = (method: string, signal: AbortSignal) =>
+      wire.send({ method, target: "/", headerLines: "", body: null }, { signal, idleMs: 5_000, totalMs: 5_000 });
+    const first = ask("GET", stop.signal);
+    await expect.poll(() => heads).toHaveLength(1);
+    const both = Promise.allSettled([first, ask("GET", stop.signal)]);
+    const next = ask("PUT", new AbortController().signal);
+    stop.abort(new Error("enough"));
+    expect((await both).map(({ status }) => status)).toEqual(["rejected", "rejected"]);
+    expect((await next).status).toBe(200);
+  });
+
+  it("are refused to whoever waits when all are closed", async () => {
+    const wire = await wireTo(() => undefined, { maxConnections: 1 });
+    const all = Promise.allSettled([get(wire), get(wire), get(wire)]);
+    wire.close();
+    expect((await all).map(({ status }) => status)).toEqual(["rejected", "rejected", "rejected"]);
+  });
 });
 
 const openssl = spawnSync("openssl", ["version"]).status === 0;

@@ -34,6 +34,11 @@ const look = async (tree: WatchedTree, full = false, deal = true): Promise<strin
   }
   return found.flatMap(({ files }) => files.map(({ path }) => path)).sort();
 };
+/** Of a look that is broken off at its first folder, which changes nothing. */
+const beginsAnew = async (tree: WatchedTree): Promise<boolean> => {
+  for await (const { isAnew } of tree.changes(true, signal)) return isAnew;
+  return false;
+};
 const all = ["a/b/two.csv", "a/one.csv", "three.csv"];
 
 describe("a watched tree", () => {
@@ -80,8 +85,12 @@ describe("a watched tree", () => {
   it("tells again of what is undone or forgotten", async () => {
     const tree = open();
     await look(tree);
+    makeTree(scratch.path, { "dock/a/b/beside.csv": "b" });
+    await look(tree);
     tree.undo(["a/b/two.csv"]);
     expect(await look(tree)).toEqual(["a/b/two.csv"]);
+    expect(await look(tree)).toEqual([]);
+    rmSync(dock("a/b/beside.csv"));
     tree.forget();
     expect(await look(tree)).toEqual(all);
   });
@@ -133,6 +142,8 @@ describe("a watched tree", () => {
     rmSync(dock(), { recursive: true });
     writeFileSync(join(scratch.path, "taken"), "so that the folder gets another inode");
     makeTree(scratch.path, { "dock/a/one.csv": "other", "dock/z.csv": "z" });
+    expect(await beginsAnew(tree)).toBe(true);
     expect(await look(tree)).toEqual(["a/one.csv", "z.csv"]);
+    expect(await beginsAnew(tree)).toBe(false);
   });
 });

@@ -100,6 +100,23 @@ describe("a database that is not to be had", () => {
   });
 });
 
+describe("a database that will be there in a moment", () => {
+  it.each(["57P03", "53300"])(
+    "uploader upload … (%s): one line, and it goes on when it is let in",
+    async (sqlstate) => {
+      await postgres.setDoor({ sqlstate });
+      const running = place.start(["upload", card, `s3://reef/soon-${sqlstate}`], {
+        env: { UPLOADER_DATABASE_URL: postgres.url },
+      });
+      await running.says(/^no answer from the database .*; waiting for it\n/m);
+      await postgres.setDoor("open");
+      const ended = await running.ended;
+      expect(ended).toMatchObject({ exitCode: 0 });
+      expect(ended.stderr.match(/no answer/g)).toHaveLength(1);
+    },
+  );
+});
+
 describe("a database that goes away in the middle", () => {
   const upload = (project: string, ...more: string[]) =>
     place.start(["upload", card, `s3://reef/${project}`, "--project", project, "-j", "2", ...more], {

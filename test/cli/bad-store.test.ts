@@ -146,6 +146,16 @@ describe.concurrent("credentials", () => {
   });
 });
 
+describe("a store that fails before anything has begun", () => {
+  it.each(["SlowDown", "InternalError"])(
+    "uploader upload …, %s to every request: exit 14, not 3: no file was tried",
+    async (code) => {
+      place.s3.faults.push({ action: { kind: "error", code }, times: Number.POSITIVE_INFINITY });
+      await refused(`fails-${code}`, { exitCode: 14, message: /^error: looking for the bucket reef: the store / });
+    },
+  );
+});
+
 describe("what another program put there", () => {
   it("uploader upload … --on-conflict fail|skip|replace", async () => {
     place.s3.plant("reef", "theirs/a/1.wav", Buffer.from("theirs"));

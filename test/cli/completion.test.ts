@@ -18,7 +18,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const isThere = (shell: Shell): boolean => spawnSync(shell, ["-c", "exit 0"]).status === 0;
 
 function shellSays(command: string, args: readonly string[]): string {
-  const { status, stdout, stderr } = spawnSync(command, args, { cwd: folder, encoding: "utf8", timeout: 20_000 });
+  const { status, stdout, stderr } = spawnSync(command, args, { cwd: folder, encoding: "utf8", timeout: 60_000 });
   if (status !== 0) throw new Error(`${command} ended with ${status}: ${stderr}`);
   expect(stderr).toBe("");
   return stdout;
@@ -47,8 +47,9 @@ const offers: Record<Shell, (line: string) => string[]> = {
       zpty shell 'zsh -f -i'
       zpty -w shell 'PS1=; stty cols 200; autoload -Uz compinit; compinit -u -d ${folder}/dump; source ${folder}/zsh'
       zpty -w shell 'zstyle ":completion:*" list-separator "#"; LISTMAX=1000; cd ${folder}; bindkey "^I" list-choices'
-      zpty -w shell 'print READY'
-      zpty -r shell out '*READY*READY*'
+      # Not before the line editor has the terminal: until then ^U would wipe out what is typed.
+      zpty -w shell 'zle-line-init() { print -n REA""DY }; zle -N zle-line-init'
+      zpty -r shell out '*READY*'
       # What is typed after the Tab is read when the list has been shown.
       zpty -w -n shell '${line}'$'\\t'$'\\x15'"print D''ONE"$'\\n'
       zpty -r shell out '*DONE*'

@@ -90,7 +90,7 @@ it("answers while it looks after two sources, and status says the same from else
   await expect(daemon.get("/healthz")).rejects.toThrow();
   const after = (await place.run(["status", "--project", "two"])).stdout;
   expect(after).toMatch(/\necg .*nobody \(last: /);
-}, 60_000);
+});
 
 it("a source that is gone, and one that has gone silent, are alarms", async () => {
   const config = configure("gone", ["ecg", "quiet"], { expectEverySeconds: 2 });
@@ -105,7 +105,7 @@ it("a source that is gone, and one that has gone silent, are alarms", async () =
   renameSync(place.path("gone/pulled"), place.path("gone/ecg"));
   await daemon.has('uploader_source_alarm{project="gone",source="ecg",kind="failing"}', (value) => value === 0);
   await daemon.end();
-}, 60_000);
+});
 
 it("SIGHUP: a source more, without a restart; what cannot be used changes nothing", async () => {
   const config = configure("hup", ["ecg"]);
@@ -119,7 +119,7 @@ it("SIGHUP: a source more, without a restart; what cannot be used changes nothin
   await daemon.has('uploader_source_passes_total{project="hup",source="more",result="ok"}', (value) => value >= 1);
   expect(await daemon.get("/readyz")).toMatchObject({ status: 200 });
   await daemon.end();
-}, 60_000);
+});
 
 it("is not offered to other machines unless somebody says so", async () => {
   const config = configure("remote", ["ecg"]);
@@ -131,7 +131,7 @@ it("is not offered to other machines unless somebody says so", async () => {
   const daemon = await watch(config, "--http", "0.0.0.0:0", "--http-allow-remote");
   expect((await daemon.get("/healthz")).status).toBe(200);
   await daemon.end();
-}, 60_000);
+});
 
 it("what ends it stands in its log, too", async () => {
   const config = configure("log", ["ecg"], { http: "127.0.0.1:1", logFile: place.path("log-of-it.log") });
@@ -142,4 +142,4 @@ it("what ends it stands in its log, too", async () => {
   ]);
   const { readFileSync } = await import("node:fs");
   expect(readFileSync(place.path("log-of-it.log"), "utf8")).toMatch(/Z error: http: "nowhere:1" can be reached/);
-}, 60_000);
+});

@@ -1,6 +1,6 @@
 /** `uploader decode` as users run it: what it writes, what it says, how it ends. */
 import { execFileSync } from "node:child_process";
-import { existsSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { parquetMetadata, parquetReadObjects } from "hyparquet";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { decode } from "../../src/shimmer/index.ts";
@@ -115,6 +115,12 @@ describe("what it writes", () => {
     expect(joined.gaps).toEqual([]);
   });
 
+  it("a recording named in several ways once", async () => {
+    const { stdout } = await run("in/walk.txt", "./in/walk.txt", out("in/walk.txt"), "--out", "once");
+    expect(filesBelow(out("once"))).toEqual(["walk.json"]);
+    expect(stdout.match(/→/g)).toHaveLength(1);
+  });
+
   it("--channels, --from, --to, --profile", async () => {
     await run(
       ..."in/walk.txt --out some --channels Battery --from 2025-10-30T00:00:00.5Z --to 1761782401500".split(" "),
@@ -125,6 +131,11 @@ describe("what it writes", () => {
     expect(battery!.values).toHaveLength(time!.values.length);
     expect(time!.values.every((ms) => ms >= 1_761_782_400_500 && ms < 1_761_782_401_500)).toBe(true);
     expect(time!.values.length).toBeGreaterThan(3);
+
+    const none = await run(..."in/walk.txt --out nothing --from 2026-01-01".split(" "));
+    expect([none.exitCode, none.stderr]).toEqual([0, ""]);
+    expect(none.stdout).toMatch(/samples .*, 0 in the chosen range\n/);
+    expect(none.stdout.replace(/\s+/g, " ")).toContain("the recording runs from 2025-10-30T00:00:00.000Z to");
 
     await run(..."in/walk.txt --out older --profile cloud-sync --time-source device".split(" "));
     expect(JSON.parse(textOf(out("older/walk.json")))).toHaveProperty("Accel_WR_VAR");
@@ -189,12 +200,18 @@ describe("what cannot be decoded", () => {
 
   it.each([
     [["in/nothing"], /^error: in\/nothing is not there\n/],
+    [[""], /^error: a path is empty\n/],
     [["in/bad"], /^error: there is no Shimmer recording in in\/bad\n/],
     [
       ["in/walk.txt", "--channels", "EEG"],
       /^error: no channel "EEG" in this recording\n {2}The recording has .*Battery/,
     ],
     [["in/walk.txt", "--from", "yesterday"], /--from.*a time like 2025/],
+    [["in/walk.txt", "--from", "2025-02-30"], /--from.*a time like 2025/],
+    [["in/walk.txt", "--from", "2025-10-31", "--to", "2025-10-30"], /^error: --from is not before --to\n/],
+    [["in/walk.txt", "--channels", " , "], /--channels.*it is empty/],
+    [["in/walk.txt", "--out", ""], /--out.*it is empty/],
+    [["in/walk.txt", "--out", "/proc/nothing/there"], /^error: nothing can be written into .*\n {2}.*--out/],
     [["in/walk.txt", "--format", "xml"], /--format.*json, csv, mat, parquet/],
     [["in/walk.txt", "--out", "in/walk.txt/x"], /^error: nothing can be written into .*\n {2}.*--out/],
     [["link"], /^error: link is a symbolic link/],
@@ -203,6 +220,51 @@ describe("what cannot be decoded", () => {
     const { exitCode, stdout, stderr } = await run(...(args as string[]));
     expect(stderr).toMatch(message as RegExp);
     expect([exitCode, stdout]).toEqual([2, ""]);
+  });
+});
+
+describe("a name that is not UTF-8", () => {
+  /** In Latin-1, as old archives have it. */
+  const inLatin1 = (...segments: string[]) => Buffer.from(segments.join("/"), "latin1");
+  let canBeMade = true;
+  beforeAll(() => {
+    try {
+      mkdirSync(inLatin1(out("odd"), "M\xfcller_1761782400", "Shimmer_ABCD-000"), { recursive: true });
+      writeFileSync(inLatin1(out("odd"), "M\xfcller_1761782400", "Shimmer_ABCD-000", "000"), part(0));
+      writeFileSync(inLatin1(out("odd"), "caf\xe9.txt"), walk);
+      writeFileSync(inLatin1(out("odd"), "t\xeate"), walk);
+      writeFileSync(inLatin1(out("odd"), "t\xe9te"), walk);
+    } catch {
+      canBeMade = false;
+    }
+  });
+
+  it("is found by what Node makes of it, and in its folder", async (context) => {
+    if (!canBeMade) return context.skip("this disk has no such names");
+    const { exitCode, stderr } = await run("odd/caf\ufffd.txt", "--out", "odd-out");
+    expect([exitCode, stderr, filesBelow(out("odd-out"))]).toEqual([0, "", ["caf\ufffd.json"]]);
+    const all = await run("odd", "--out", "odd-all");
+    expect([all.exitCode, all.stderr]).toEqual([0, ""]);
+    expect(filesBelow(out("odd-all"))).toEqual([
+      "Shimmer_ABCD-000.json",
+      "caf\\xe9.json",
+      "t\\xe9te.json",
+      "t\\xeate.json",
+    ]);
+  });
+
+  it("that reads like another is refused with a way out, like a folder's", async (context) => {
+    if (!canBeMade) return context.skip("this disk has no such names");
+    const twins = await run("odd/t\ufffdte", "--out", "odd-twin");
+    expect([twins.exitCode, twins.stderr]).toEqual([
+      2,
+      expect.stringMatching(/is not there\n {2}.*not UTF-8.*rename/s),
+    ]);
+    const folder = await run("odd/M\ufffdller_1761782400", "--out", "odd-twin");
+    expect([folder.exitCode, folder.stderr]).toEqual([
+      2,
+      expect.stringMatching(/folder's name is not UTF-8\n {2}name the folder above it/),
+    ]);
   });
 });
 

@@ -74,7 +74,14 @@ describe("uploader doctor", () => {
     const policy = JSON.parse(ended.stdout) as { Statement: { Sid: string; Resource: string }[] };
     expect(policy.Statement.map(({ Sid }) => Sid)).toEqual(expect.arrayContaining(["Upload", "TagRecordings"]));
     expect(policy.Statement[0]!.Resource).toBe("arn:aws:s3:::reef/C2/*");
-    expect(ended.stderr).toMatch(/^The statement Upload is enough/);
+    expect(ended.stderr).toMatch(
+      /^Needed to upload: Upload\. The others may be left out as a whole:\n {2}without Resume/,
+    );
+    expect(ended.stderr).toMatch(/without TagRecordings: objects do not say who wore the sensor/);
+    const key = ["--s3-server-side-encryption", "aws:kms", "--s3-kms-key-id", "alias/lab"];
+    const encrypted = await place.run(["doctor", "--iam-policy", "--destination", "s3://reef/C2", ...key]);
+    expect(encrypted.stderr).toMatch(/^Needed to upload: Upload and EncryptWithKey\./);
+    expect(encrypted.stderr).not.toContain("TagRecordings");
     const none = await place.run(["doctor", "--iam-policy", "--destination", "./archive"]);
     expect(none).toMatchObject({ exitCode: 2, stdout: "" });
     expect(none.stderr).toMatch(/is about a bucket/);

@@ -130,7 +130,7 @@ describe("import-log", () => {
     ["a folder", ["import-log", "."], /the log \. is a folder/],
     ["a zone that nobody knows", ["import-log", "empty.json", "--zone", "Mars"], /no time zone called "Mars"/],
     ["no log", ["import-log"], /missing required argument 'file'/],
-    ["nothing that can be used", ["import-log", "hello.json"], /none of its 1 entries can be used; line 1/],
+    ["nothing that can be used", ["import-log", "hello.json"], /its entry cannot be used; line 1/],
   ])("refuses %s with 2", async (_what, args, message) => {
     writeFileSync(place.path("empty.json"), "[]");
     writeFileSync(place.path("hello.json"), "hello");

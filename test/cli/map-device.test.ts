@@ -93,14 +93,16 @@ describe("the map", () => {
     [["set", "A", "P-secret", "--shimmer1", "DDD6", "--shimmer2", "ddd6"], 2, /left\) and shimmer2 \(right\) at once/],
     [["set", " ", "P-secret"], 2, /is no device/],
     [["set", "A", ""], 2, /the patient's identifier is empty/],
-    [["set", "A"], 2, /missing required argument 'patient'/],
+    [["set", "A"], 2, /missing required argument 'patient'\n {2}see: uploader map-device set --help/],
     [["import", "absent.csv"], 2, /absent\.csv: it is not there/],
     [["import", "."], 2, /it is a folder/],
+    [["import", "/dev/null"], 2, /\/dev\/null: line 1: the file ends here, and has no entry\n {2}nothing was imported/],
     [["remove", "nobody"], 2, /no device nobody/],
     [["history", "nobody"], 2, /no device nobody/],
     [["set", "A", "P-secret", "--pseudonyms"], 2, /UPLOADER_PSEUDONYM_KEY is not/],
   ])("wrong input %j is told in one sentence", async (args, exitCode, message) => {
-    const faces = [[], ["--json"], ["-vv"]];
+    // What -vv says holds all that is said without it.
+    const faces = [["--json"], ["-vv"]];
     const runs = await Promise.all(faces.map((more) => map(...args, ...more)));
     for (const [at, ended] of runs.entries()) {
       expect(ended.exitCode).toBe(exitCode);
@@ -109,6 +111,19 @@ describe("the map", () => {
       expect(ended.stderr).not.toMatch(/at .*\.js:\d/);
     }
   });
+
+  it("without a recording there is nothing that could be unmapped", async () => {
+    expect((await map("unmapped")).stdout).toBe("no recording is decoded yet\n");
+  });
+
+  it.each([["export"], ["list"], ["get", "nobody", "--json"]])(
+    "%s to a full disk: exit 14 (or its own), one sentence, no stack",
+    async (...args) => {
+      const ended = await place.run(["map-device", ...args], { under: ["bash", "-c", '"$0" "$@" > /dev/full'] });
+      const said = "error: standard output cannot be written: no space is left where it goes\n";
+      expect([ended.exitCode, ended.stderr]).toEqual([args[0] === "get" ? 2 : 14, said]);
+    },
+  );
 
   it("an import with one bad row imports nothing, and names file, line and column", async () => {
     const rows = Array.from({ length: 6_000 }, (_, n) => `D${n},P-secret-${n},2026-01-01`).join("\n");

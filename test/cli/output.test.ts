@@ -159,6 +159,7 @@ describe.concurrent("upload", () => {
       filesUploaded: 3,
       filesSkipped: 0,
       filesFailed: 0,
+      failures: [],
       filesNotReady: 0,
       filesUndecoded: 0,
       bytesUploaded: 600,
@@ -182,7 +183,41 @@ describe.concurrent("upload", () => {
     expect(exitCode).toBe(3);
     expect(stderr).toMatch(/^failed: d+\/.*x\.wav: the key is longer than 1024 bytes\n$/);
     expect(stdout).toMatch(/finished, but some files failed\n {2}2 files, 3 B: 1 uploaded, 1 failed\n/);
-    expect(stdout).toMatch(/ {2}why: {3}uploader files \d+ --status failed\n {2}again: uploader retry \d+\n$/);
+    expect(stdout).toMatch(
+      / {2}why: {3}uploader files \d+ --status failed\n {2}mend: {2}1 key_impossible: rename the file\n$/,
+    );
+  });
+
+  it("uploader upload CARD2 …, a second card with the same names: what to do about it", async () => {
+    const second = place.tree("second", { "a/1.wav": 101, "ok.wav": 1 });
+    const args = [second, "s3://reef/cards", "--project", "second"];
+    await place.run(["upload", card, ...args.slice(1)]);
+    const { exitCode, stdout } = await place.run(["upload", ...args]);
+    expect(exitCode).toBe(3);
+    const mend = "give the other card a prefix of its own, or send it as a new version with --on-change replace";
+    const way = new RegExp(
+      ` {2}mend: {2}1 changed: ${mend}\\n {2}again: uploader retry (\\d+) --include-permanent\\n$`,
+    );
+    expect(stdout).toMatch(way);
+    expect((await place.run(["status", "--project", "second"])).stdout).toMatch(way);
+    const all = ["retry", "latest", "--project", "second", "--rounds", "1", "--include-permanent", "--json"];
+    const summary = (await place.run([...all, "--source", second, "--destination", "s3://reef/cards"])).events().at(-1);
+    expect(summary).toMatchObject({ failures: [{ errorCode: "changed", permanent: true, files: 1 }] });
+  });
+
+  it("uploader explain PATH: what another card's file of that name became is told as another's", async () => {
+    const other = place.tree("other", { "a/1.wav": 7 });
+    for (const [source, at] of [
+      [card, "told/1"],
+      [other, "told/2"],
+      [other, "told/2"],
+    ] as const) {
+      await place.run(["upload", source, `s3://reef/${at}`, "--project", "told", "--new-session"]);
+      place.tree("other", { "a/1.wav": 8 });
+    }
+    const { stdout } = await place.run(["explain", "a/1.wav", "--project", "told"]);
+    expect(stdout).toMatch(/ {2}earlier {3}session \d+: uploaded\n/);
+    expect(stdout).toMatch(/ {2}elsewhere session \d+, \S+\/card → s3:\/\/reef\/told\/1: uploaded\n/);
   });
 
   it("uploader upload CARD archive -vv", async () => {

@@ -1,4 +1,6 @@
 /** Signals, readers that go away, and what a terminal sees that a pipe does not. */
+import { execFileSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { statementNamer } from "../faults/scene.ts";
@@ -21,14 +23,18 @@ interface HangOptions extends RunOptions {
   args?: readonly string[];
 }
 
-/** Starts a run whose fifth file and all after it hang in the store until the faults are cleared. */
+/** Starts a run whose fifth file and all after it hang in the store until the faults are cleared: two do when it resolves. */
 async function hangingRun(project: string, { source = card, args = [], ...options }: HangOptions = {}) {
   let sent = 0;
   const where = ({ key }: { key: string }): boolean => key.startsWith(`${project}/`) && ++sent > 4;
   place.s3.faults.push({ match: { operation: "PutObject", where }, action: { kind: "stall" }, times: 1_000 });
   const line = ["upload", source, `s3://reef/${project}`, "--project", project, "-j", "2", ...args];
   const running = place.start(line, options);
-  await place.s3.waitFor((request) => request.state === "stalled" && request.key.startsWith(`${project}/`));
+  const hanging = new Set<number>();
+  await place.s3.waitFor(({ id, state, key }) => {
+    if (state === "stalled" && key.startsWith(`${project}/`)) hanging.add(id);
+    return hanging.size === 2;
+  });
   return running;
 }
 
@@ -95,6 +101,36 @@ describe("signals", () => {
     expect(known.stdout).toMatch(/next: nobody works on it; the same upload command goes on from here\n$/);
     await expectCompleted("twice");
   });
+
+  /** A read that never ends, as on a network mount whose server is gone: opening a fifo waits in the kernel for a writer. */
+  const stuck = {
+    pool: (fifo: string) => `import { open } from "node:fs"; open(${JSON.stringify(fifo)}, "r", () => undefined);`,
+    // Asked, and waited for, as the reading thread is.
+    thread: (fifo: string) => {
+      const wait = `require("node:worker_threads").parentPort.on("message", (fifo) => require("node:fs").openSync(fifo, "r"))`;
+      return `import { Worker } from "node:worker_threads";
+        const thread = new Worker(${JSON.stringify(wait)}, { eval: true });
+        thread.on("message", () => undefined).postMessage(${JSON.stringify(fifo)});`;
+    },
+  };
+  it.each(["pool", "thread"] as const)(
+    "… SIGINT twice while the disk keeps the %s waiting: at once all the same",
+    async (who) => {
+      const project = `stuck-${who}`;
+      const fifo = place.path(`${who}.fifo`);
+      execFileSync("mkfifo", [fifo]);
+      const preload = place.path(`${who}.mjs`);
+      writeFileSync(preload, stuck[who](fifo));
+      const running = await hangingRun(project, { env: { NODE_OPTIONS: `--import=${preload}` } });
+      running.child.kill("SIGINT");
+      await running.says(/stopping cleanly/);
+      running.child.kill("SIGINT");
+      // What a shell calls 130.
+      expect(await running.ended).toMatchObject({ exitCode: null, signal: "SIGINT" });
+      expect(running.stderr()).toMatch(/stopped at once; the same command goes on from here\n$/);
+      await expectCompleted(project);
+    },
+  );
 
   it("uploader status, then SIGINT while the database does not answer", async () => {
     const server = createServer(() => undefined);

@@ -189,22 +189,30 @@ describe("trigger", () => {
     expect(text.stdout + history.stdout + told.stdout).not.toMatch(/whsec_/);
   });
 
-  it.each([
-    [["--url", "nonsense"], /expected a URL/],
-    [["--url", "http://%%"], /the URL of the webhook is none/],
-    [["--url", "http://169.254.169.254/latest"], /link-local or metadata address/],
-    [["--url", "http://x.example", "--format", "xml"], /Allowed choices are session, job/],
-    [["--wait", "soon"], /expected a whole number/],
-    [["--replay", "one"], /is no delivery/],
-    [["--replay", "4711"], /has no delivery 4711/],
-    [[], /nobody is named to be told/],
-  ])("%j: exit 2, and why", async (flags, why) => {
-    const { to, project } = card({ "1.wav": 1 });
-    await place.run(["upload", ...to]);
-    const ended = await place.run(["trigger", "latest", "--project", project, ...flags], { env: signing });
-    expect(ended).toMatchObject({ exitCode: 2, stdout: "" });
-    expect(ended.stderr).toMatch(why);
-    expect(receiver.received).toEqual([]);
+  describe("a session that could be told of", () => {
+    let known: string[];
+    beforeAll(async () => {
+      const { to, project } = card({ "1.wav": 1 });
+      await place.run(["upload", ...to]);
+      known = ["latest", "--project", project];
+    });
+
+    it.each([
+      [["--url", "nonsense"], /^error: flag --url: expected a URL/],
+      [["--sqs-queue", ""], /^error: flag --sqs-queue: expected/],
+      [["--url", "http://%%"], /the URL of the webhook is none/],
+      [["--url", "http://169.254.169.254/latest"], /link-local or metadata address/],
+      [["--url", "http://x.example", "--format", "xml"], /Allowed choices are session, job/],
+      [["--wait", "soon"], /expected a whole number/],
+      [["--replay", "one"], /is no delivery/],
+      [["--replay", "4711"], /has no delivery 4711/],
+      [[], /nobody is named to be told/],
+    ])("%j: exit 2, and why", async (flags, why) => {
+      const ended = await place.run(["trigger", ...known, ...flags], { env: signing });
+      expect(ended).toMatchObject({ exitCode: 2, stdout: "" });
+      expect(ended.stderr).toMatch(why);
+      expect(receiver.received).toEqual([]);
+    });
   });
 
   it("a session that is not there, or uploaded nothing: exit 2; --force", async () => {
@@ -218,6 +226,20 @@ describe("trigger", () => {
     expect(
       await place.run(["trigger", "latest", "--project", project, ...url, "--force"], { env: signing }),
     ).toMatchObject({ exitCode: 0 });
+  });
+
+  it("left due by a --url, it goes there again by its session's number alone", async () => {
+    const { to, project } = card({ "1.wav": 1 });
+    await place.run(["upload", ...to]);
+    receiver.script.push(answers(500));
+    const trigger = (...flags: string[]) =>
+      place.run(["trigger", "latest", "--project", project, ...flags], { env: signing });
+    const left = await trigger("--url", receiver.url, "--wait", "0");
+    expect([left.exitCode, left.stdout]).toEqual([16, expect.stringMatching(/again: uploader trigger \d+\n$/)]);
+    expect(await trigger()).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/^session \d+ told\n/) });
+    expect(new Set(receiver.received.map(({ id }) => id)).size).toBe(1);
+    // Then there is nothing left to send, and nobody who would get anything new.
+    expect(await trigger()).toMatchObject({ exitCode: 2, stderr: expect.stringContaining("nobody is named") });
   });
 
   it("Ctrl-C while it waits for the next attempt: 130, and it stays due", async () => {

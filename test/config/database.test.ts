@@ -140,7 +140,7 @@ describe("secrets", () => {
 
   test("come from variables or from the files they name", () => {
     const space = openWorkspace();
-    space.write("secrets/key", `${key("abc")}, ${key("de")}\n`);
+    space.write("secrets/key", `${key("abc")}, ${key("8 bytes.")}\n`);
     space.write("secrets/database", "  hush\r\n");
     const { secrets } = space.load({
       env: {
@@ -152,7 +152,7 @@ describe("secrets", () => {
     }).config;
     expect(secrets).toEqual({
       databasePassword: "hush",
-      triggerSecrets: [key("abc"), key("de")],
+      triggerSecrets: [key("abc"), key("8 bytes.")],
       triggerApiKey: "k",
       pseudonymKey: null,
     });
@@ -170,7 +170,8 @@ describe("secrets", () => {
       /^UPLOADER_PSEUDONYM_KEY: .*16 characters$/,
     );
     expect(messageOf({ UPLOADER_DATABASE_PASSWORD: "a", UPLOADER_DATABASE_PASSWORD_FILE: "b" })).toContain("both set");
-    for (const bad of ["hush", "whsec_", "whsec_hu$h", `${key("a")},hush`]) {
+    const of = (sizeBytes: number) => `whsec_${Buffer.alloc(sizeBytes, "hush").toString("base64")}`;
+    for (const bad of ["hush", "whsec_", "whsec_hu$h", `${key("abc")},hush`, of(3), of(23), of(65)]) {
       const message = messageOf({ UPLOADER_TRIGGER_SECRET: bad });
       expect(message).toContain("whsec_ and base64");
       expect(message).not.toContain("hush");

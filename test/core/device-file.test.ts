@@ -93,7 +93,17 @@ describe("CSV", () => {
     expect(read).toBeLessThan(20);
   });
 
-  it("nothing is nothing", async () => expect(await read(" \n")).toEqual([]));
+  it.each([
+    ["", 1],
+    [" \n\n", 3],
+    ["device,patient", 1],
+    ["device,patient\n", 2],
+    ["[]", 1],
+    ['{"data": [\n]}', 2],
+  ])("a file without an entry is none: %j", async (text, line) => {
+    await expect(read(text)).rejects.toThrow(`line ${line}: the file ends here, and has no entry`);
+    await expect(read(text, 1)).rejects.toThrow(`line ${line}: the file ends here, and has no entry`);
+  });
 });
 
 describe("JSON", () => {

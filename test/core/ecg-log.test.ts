@@ -135,8 +135,8 @@ it("2,460 entries of which every other is broken take no time", () => {
   const text = Array.from({ length: 2460 }, (_, n) =>
     JSON.stringify(entry(`ECG_Report_${n}.pdf`), null, 2).slice(0, n % 2 === 0 ? undefined : -3),
   ).join(",\n");
-  const started = performance.now();
+  const before = process.cpuUsage();
   const log = read(`[${text}]`);
-  expect(performance.now() - started).toBeLessThan(1_000);
+  expect(process.cpuUsage(before).user / 1_000).toBeLessThan(1_000);
   expect([log.entries, log.keys.length, log.problems.length]).toEqual([2460, 1230, 1230]);
 });

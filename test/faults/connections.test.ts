@@ -7,7 +7,8 @@ import { databaseOf, openScene, type Scene } from "./scene.ts";
 let scene: Scene;
 let database: Database;
 let outages: boolean[];
-const deadlines = { connectMs: 400, queryMs: 400 };
+/** Short where a test waits for them, and longer than a busy machine needs. */
+const deadlines = { connectMs: 1_000, queryMs: 1_000 };
 
 beforeAll(async () => {
   scene = await openScene({ tree: {}, migrated: false });
@@ -101,6 +102,34 @@ it("many statements at once survive a cut, none waits for a time-out", async () 
   });
   const answers = Array.from({ length: 40 }, (_, n) => database.query("select pg_sleep(0), $1::int as n", [n]));
   expect(await Promise.all(answers)).toHaveLength(40);
+});
+
+describe("before anybody said how long to wait", () => {
+  const atFirst = async (door: Door) => {
+    let nowMs = 0;
+    const seen: boolean[] = [];
+    const { database: fresh } = databaseOf(scene, {
+      deadlines,
+      now: () => (nowMs += 1_000),
+      patient: false,
+      onOutage: (lost) => seen.push(lost),
+    });
+    await scene.postgres.setDoor(door);
+    await expect(fresh.query("select 1")).rejects.toMatchObject({ code: "database_unreachable" });
+    await fresh.close();
+    return seen;
+  };
+
+  it.each(["57P03", "57P01", "53300"])(
+    "a server that says it will be there soon is given a moment (%s)",
+    async (sqlstate) => {
+      expect(await atFirst({ sqlstate })).toEqual([true]);
+    },
+  );
+
+  it("one that is not there is not", async () => {
+    expect(await atFirst("closed")).toEqual([]);
+  });
 });
 
 it("a wrong password is a refusal, not an outage", async () => {

@@ -21,24 +21,20 @@ it.runIf(canName)(
     try {
       const held: (() => void)[] = [];
       let puts = 0;
-      let waiting = (): void => undefined;
-      const first = new Promise<void>((resolve) => {
-        waiting = resolve;
-      });
       let open = false;
       scene.store.onRequest = async (name, at) => {
         if (at !== "request" || !name.startsWith("PUT")) return true;
         puts++;
         if (open) return true;
-        waiting();
         await new Promise<void>((resolve) => held.push(resolve));
         return true;
       };
       const one = scene.start(["-j", "4"], undefined, on("machine-one"));
-      await first;
+      await expect.poll(() => held.length).toBe(4);
       const [{ id } = { id: 0 }] = await scene.sql<{ id: number }>(`select max(id) as id from :"schema".sync_sessions`);
       const two = scene.start(["-j", "4", "--join", String(id)], undefined, on("machine-two"));
-      await two.said(({ type }) => type === "start");
+      // Both have work in their hands before either may go on.
+      await expect.poll(() => held.length).toBe(8);
       const status = await scene.start([], ["status", String(id)], on("machine-three")).ended;
       for (const machine of ["machine-one", "machine-two"]) expect(status.output).toContain(machine);
       open = true;

@@ -141,6 +141,9 @@ export async function openScene(options: SceneOptions): Promise<Scene> {
 export interface ClientOptions extends Pick<TestDatabaseOptions, "isAlive"> {
   deadlines?: { connectMs: number; queryMs: number };
   onOutage?(lost: boolean): void;
+  now?(): number;
+  /** false: nobody says how long to wait for a lost database. */
+  patient?: boolean;
 }
 
 /** The program's own store, in this process, that sees Postgres through the wire. */
@@ -150,12 +153,12 @@ export function databaseOf(scene: Scene, options: ClientOptions = {}): TestDatab
     address: async () => ({ connectionString: postgres.url }),
     description: "the database behind the wire",
     maxConnections: 4,
-    now: Date.now,
+    now: options.now ?? Date.now,
     random: () => 0,
     ...(options.deadlines ? { deadlines: options.deadlines } : {}),
     ...(options.onOutage ? { onOutage: options.onOutage } : {}),
   });
-  database.setPatience(60_000);
+  if (options.patient !== false) database.setPatience(60_000);
   return {
     schema,
     url: postgres.url,

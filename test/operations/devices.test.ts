@@ -58,8 +58,8 @@ afterEach(async () => {
   state.remove();
 });
 
-function context(patientTags = false, destination = to): TestContext {
-  const run = testContext({ db, destination, root: card.path, policy: { patientTags } });
+function context(patientTags = false, destination = to, policy: Partial<TestContext["policy"]> = {}): TestContext {
+  const run = testContext({ db, destination, root: card.path, policy: { patientTags, ...policy } });
   run.decoding = openScratch({
     enabled: true,
     formats: ["json"],
@@ -168,6 +168,39 @@ describe("a late correction", () => {
     const known = await db.store.known(await destinationId(), [made(rawLeft, "summary")]);
     expect(known.get(made(rawLeft, "summary"))!.etag).toContain(s3.object("lab", made(rawLeft, "summary"))!.etag);
     expect(await tell(true)).toEqual({ summaries: 0, tagged: 0, left: 0 });
+  });
+
+  it("a changed recording is a new object, which has no tags: it gets them", async () => {
+    await set("P-017");
+    await runUpload(context(true));
+    makeTree(card.path, { [rawLeft.slice(3)]: batteryFile(30) });
+    expect(await runUpload(context(true, to, { onChange: "replace" }))).toMatchObject({ exitCode: 0 });
+    for (const what of [rawLeft, made(rawLeft, "decoded"), made(rawLeft, "summary")]) {
+      expect(tagsOf(what)).toEqual(["patient=P-017"]);
+    }
+    expect(await tell(true)).toEqual({ summaries: 0, tagged: 0, left: 0 });
+  });
+
+  it("decoded anew while the store is told: what was told is told again", async () => {
+    await runUpload(context());
+    await set("P-017");
+    const late: typeof db.store = {
+      ...db.store,
+      async recordingTold(told) {
+        await db.sql('update :"schema".decoded_recordings set decoded_at = now() where id = $1', [told.recording.id]);
+        return db.store.recordingTold(told);
+      },
+    };
+    const cx = {
+      store: late,
+      destination: to,
+      tags: false,
+      emit: () => undefined,
+      stopping: new AbortController().signal,
+    };
+    expect(await tellStore(cx, await destinationId())).toMatchObject({ summaries: 2, left: 2 });
+    expect(await tell()).toMatchObject({ summaries: 2, left: 0 });
+    expect(await tell()).toMatchObject({ summaries: 0, left: 0 });
   });
 
   it("one that nobody wore after all says so", async () => {
@@ -284,6 +317,20 @@ describe("a late correction", () => {
     } finally {
       await folder.close();
       archive.remove();
+    }
+  });
+
+  it("where a summary's name would be too long there is none: said once for each change, and nothing stays due", async () => {
+    await runUpload(context());
+    const long = `C1/decode/${"x".repeat(1024 - 10 - 12)}_decoded.csv`;
+    await db.sql('update :"schema".decoded_recordings set made_keys = $2 where key = $1', [rawLeft, [long]]);
+    for (const patient of ["P-017", "P-018"]) {
+      await set(patient);
+      expect(await tell(true)).toEqual({ summaries: 1, tagged: 2, left: 0 });
+      expect(notices).toEqual([expect.stringContaining(`1 recording cannot have a summary`)]);
+      expect(notices[0]).toContain(rawLeft);
+      expect(await tell(true)).toEqual({ summaries: 0, tagged: 0, left: 0 });
+      expect([notices, await db.store.destinationsBehind(true)]).toEqual([[], []]);
     }
   });
 

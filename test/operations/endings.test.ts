@@ -1,10 +1,11 @@
 /** Runs that once hung, lost results or claimed too much. */
-import { mkdirSync, renameSync, writeFileSync } from "node:fs";
+import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { UploaderError } from "../../src/core/errors.ts";
 import type { Destination } from "../../src/core/ports.ts";
 import type { Memo } from "../../src/core/store.ts";
+import { idleMs } from "../../src/operations/drain.ts";
 import { createRecorder } from "../../src/operations/recorder.ts";
 import { openJournal, replayJournals } from "../../src/store/journal.ts";
 import { runUpload, type TestContext, testContext } from "../support/context.ts";
@@ -66,6 +67,36 @@ describe("stopping", () => {
     await runUpload(cx);
     expect(await db.sql(`select files_uploading from :"schema".sync_sessions`)).toEqual([{ files_uploading: 0 }]);
   });
+});
+
+it("a run whose last file lands while the database is asked what is due ends without a pause", async () => {
+  let land = (): void => undefined;
+  const asked = new Promise<void>((resolve) => {
+    land = resolve;
+  });
+  const put: Destination["put"] = async (job, hooks) => {
+    const answer = await to.put(job, hooks);
+    if (job.key === "C1/39.wav") await asked;
+    return answer;
+  };
+  const cx = context({ ...to, put });
+  let hasLanded = false;
+  const pausesMs: number[] = [];
+  cx.onSleep = (delayMs) => {
+    if (hasLanded) pausesMs.push(delayMs);
+  };
+  cx.store = {
+    ...db.store,
+    async nextDue(...args) {
+      const due = await db.store.nextDue(...args);
+      hasLanded = true;
+      land();
+      await new Promise((resolve) => setImmediate(resolve));
+      return due;
+    },
+  };
+  expect(await runUpload(cx)).toMatchObject({ exitCode: 0, filesUploaded: 40 });
+  expect(pausesMs).not.toContain(idleMs);
 });
 
 describe("the journal", () => {
@@ -147,10 +178,44 @@ describe("what is about one file, and what is about all", () => {
     expect(cx.of("pause").map((event) => event.cause)).toEqual(["source_missing"]);
   });
 
+  it.each(["store_unreachable", "store_busy", "timed_out"] as const)(
+    "a store that does not list for a moment (%s) does not end the run: it is asked again",
+    async (code) => {
+      let lists = 0;
+      const find: Destination["find"] = async (keys, signal) => {
+        if (++lists <= 2) throw new UploaderError(code, "the store is away");
+        return to.find(keys, signal);
+      };
+      expect(await runUpload(context({ ...to, find }))).toMatchObject({ filesUploaded: 40, exitCode: 0 });
+      expect(lists).toBe(3);
+    },
+  );
+
   it("a key that is refused alone fails alone", async () => {
     const denied = new UploaderError("access_denied", "the store denied access");
     const cx = context(failing((key) => (key === "C1/39.wav" ? denied : null)));
     expect(await runUpload(cx)).toMatchObject({ exitCode: 3, filesUploaded: 39, filesFailed: 1 });
+  });
+
+  it.each([
+    ["a symlink", (path: string) => symlinkSync("1.wav", path)],
+    ["a folder", (path: string) => mkdirSync(path)],
+  ])("a file in whose place %s was put is gone: no attempt can help", async (_, put) => {
+    const path = join(card.path, "card", "7.wav");
+    const replacing: Destination = {
+      ...to,
+      async put(job, hooks) {
+        if (job.key.endsWith("/7.wav")) {
+          rmSync(path);
+          put(path);
+        }
+        return to.put(job, hooks);
+      },
+    };
+    expect(await runUpload(context(replacing))).toMatchObject({ filesUploaded: 39, filesFailed: 1, exitCode: 3 });
+    expect(
+      await db.sql(`select error_code, permanent, attempts from :"schema".file_uploads where status = 'failed'`),
+    ).toEqual([{ error_code: "file_gone", permanent: true, attempts: 1 }]);
   });
 
   it("a path of any length is refused by itself", async () => {

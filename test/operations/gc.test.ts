@@ -132,7 +132,11 @@ it("never touches those of others, of neighbours, or young ones", async () => {
   nowMs += 5 * hourMs;
   const { fates, seen } = await sweep();
   expect(fates).toEqual({ [foreign]: "foreign", [young.uploadId]: "young" });
-  expect(seen.find((upload) => upload.uploadId === foreign)).toMatchObject({ key: "C1/foreign.wav", sessionId: null });
+  expect(seen.find((upload) => upload.uploadId === foreign)).toMatchObject({
+    key: "C1/foreign.wav",
+    sessionId: null,
+    why: expect.stringMatching(/^this database does not know it/),
+  });
   expect(inStore().sort()).toEqual([foreign, beside, young.uploadId].sort());
   expect((await sweep({ olderThanMs: 4 * hourMs })).fates[young.uploadId]).toBe("aborted");
   expect((await sweep({ olderThanMs: 0, force: true })).fates).toEqual({ [foreign]: "foreign" });

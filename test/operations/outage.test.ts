@@ -1,5 +1,5 @@
 /** Postgres goes away in the middle of a run: what is claimed is sent, results are kept, nothing is sent twice. */
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { md5Hex } from "../../src/core/checksum.ts";
@@ -112,6 +112,23 @@ describe("a database that goes away", () => {
       filesUploaded: files,
     });
     expect(journals()).toEqual([]);
+    expect(written()).toEqual(Array(files).fill(1));
+  });
+
+  it("while the journal cannot be written: said once, and what is in memory is recorded when it is back", async () => {
+    breakable = await openBreakable(60_000);
+    writeFileSync(join(state.path, "journal"), "in the way");
+    const cx = context();
+    const destination = cutAt(8, async () => {
+      await expect.poll(() => cx.of("notice").filter(({ message }) => /cannot be kept/.test(message))).toHaveLength(1);
+      await breakable.door.open();
+    });
+    expect(await runUpload({ ...cx, destination })).toMatchObject({
+      status: "completed",
+      exitCode: 0,
+      filesUploaded: files,
+    });
+    expect(cx.of("notice").filter(({ message }) => /cannot be kept/.test(message))).toHaveLength(1);
     expect(written()).toEqual(Array(files).fill(1));
   });
 

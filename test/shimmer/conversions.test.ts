@@ -124,6 +124,13 @@ describe("ExG", () => {
     ],
     ["EMG", [0x10], registers(9, 0), registers(0x81, 0x81), ["EMG_CH1_24BIT", "EMG_CH2_24BIT"]],
     [
+      "EMG with both chips on",
+      [0x18],
+      registers(9, 0),
+      registers(0x81, 0x81),
+      ["ExG1_CH1_24BIT", "ExG1_CH2_24BIT", "ExG2_CH1_24BIT", "ExG2_CH2_24BIT"],
+    ],
+    [
       "test",
       [0x18],
       registers(5, 5),

@@ -58,7 +58,7 @@ describe("what the result says", () => {
     expect(recording.count).toBe(3);
     expect(recording.report.notes).toContainEqual({
       code: "partial_record",
-      message: "the file ends 3 bytes into a record of 5; they were left out",
+      message: "the file ends 3 bytes into a record of 5, which was left out",
     });
   });
 

@@ -27,8 +27,11 @@ describe("numbers as text", () => {
     const bits = new Uint32Array(2);
     const double = new Float64Array(bits.buffer);
     const out = new Uint8Array(2 * longestNumber);
-    const check = (value: number) =>
-      expect(Buffer.from(out.subarray(0, writeNumber(value, out, 0))).toString()).toBe(String(value));
+    const wrong: string[] = [];
+    const check = (value: number): void => {
+      const written = Buffer.from(out.subarray(0, writeNumber(value, out, 0))).toString();
+      if (written !== String(value)) wrong.push(`${value}: ${written}`);
+    };
     for (const value of [
       0,
       -0,
@@ -67,6 +70,7 @@ describe("numbers as text", () => {
       check((round * 3000) / 4095);
       check((round - 2047) / 83);
     }
+    expect(wrong).toEqual([]);
   });
 });
 
@@ -320,6 +324,44 @@ describe("summary", () => {
     for (const line of screen.split("\n")) expect([...line].length).toBeLessThanOrEqual(100);
     expect(screen).toContain("2025-10-30T00:00:00.000Z");
     expect(screen).toMatch(/Accel_LN_X .*[▁-█]/);
+  });
+
+  it("has its columns below each other, however long a figure is", () => {
+    const long = { min: -0.000123456789, mean: 0.00000123456789, max: -123456.789, sd: 12 };
+    const channels = summary.channels.map((channel, index) => (index === 2 ? { ...channel, ...long } : channel));
+    const screen = renderSummary({ summary: { ...summary, channels }, envelope: null });
+    const table = screen.split("\n\n")[1]!.trimEnd().split("\n");
+    expect(table.join()).toContain(" -0.000123457 ");
+    const ends = table.map((row) => /^\S+ +\S+/.exec(row)![0].length);
+    expect(new Set(ends).size).toBe(1);
+    expect(new Set(table.map((row) => row.lastIndexOf("  "))).size).toBe(1);
+  });
+
+  it("counts one as one", () => {
+    const back = batteryFile(
+      40,
+      {},
+      Array.from({ length: 40 }, (_, index) => index * 640 - (index === 20 ? 700 : 0)),
+    );
+    const found = summarise(openRecording([{ name: "000", chunks: () => [back.subarray(0, -4)] }]));
+    const screen = renderSummary(found).replace(/\s+/g, " ");
+    expect(screen).toContain("note 1 record back in time");
+    expect(screen).toContain("the file ends 1 byte into a record of 5");
+    const turned = batteryFile(40, { start: 2 ** 24 - 6400 });
+    expect(renderSummary(summarise(openRecording([{ name: "000", chunks: () => [turned] }])))).toContain(
+      "; 1 rollover\n",
+    );
+  });
+
+  it("says the day of a gap that is not the first one", () => {
+    const days = Array.from(
+      { length: 30 * 3600 },
+      (_, index) => ((index + (index > 100_000 ? 60 : 0)) * 32768) % 2 ** 24,
+    );
+    const bytes = batteryFile(30 * 3600, { divider: 32768 }, days);
+    expect(renderSummary(summarise(openRecording([{ name: "000", chunks: () => [bytes] }])))).toContain(
+      "61 s at 2025-10-31 03:46:40.000 (record 100001)",
+    );
   });
 
   it("without curves has no column for them", () => {

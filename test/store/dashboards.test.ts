@@ -223,6 +223,15 @@ describe("the dashboards", () => {
     expect(idle.get(String(live.sessionId))).toBeLessThan(120);
     const [silence] = await rows("Silence");
     expect(Number(silence!.seconds)).toBeLessThan(120);
+    const silentFor = async (hours: number) => {
+      await db.sql(`update :"schema".upload_minutes set minute = minute - make_interval(hours => $1)`, [hours]);
+      const found = (await rows("Silence")).map(({ seconds }) => Math.round(Number(seconds) / 3600));
+      await db.sql(`update :"schema".upload_minutes set minute = minute + make_interval(hours => $1)`, [hours]);
+      return found;
+    };
+    expect(await silentFor(30)).toEqual([30]);
+    // A project that is over does not alert for ever.
+    expect(await silentFor(24 * 7 + 1)).toEqual([]);
     const long = new Map((await rows("Session of more than 6 hours")).map((row) => [row.session, Number(row.seconds)]));
     expect(long.get(String(stalled.sessionId))).toBeGreaterThan(21_600);
     expect(long.has(String(finished.sessionId))).toBe(false);
@@ -232,6 +241,104 @@ describe("the dashboards", () => {
     expect(titles.filter((title) => !asked.has(title))).toEqual([]);
     for (const { datasource } of dashboard.panels) expect(datasource.uid).toMatch(/^\$\{datasource\}$/);
     expect(readdirSync(grafana).sort()).toEqual(["alerts.json", "uploader.json"]);
+  });
+});
+
+/** No Grafana runs here: this is what its published schema (kinds/dashboard, alerting provisioning) demands of such files. */
+describe("the files, as Grafana's schema has them", () => {
+  interface Panel {
+    id: number;
+    type: string;
+    title: string;
+    datasource: { type: string; uid: string };
+    gridPos: { x: number; y: number; w: number; h: number };
+    options: object;
+    fieldConfig: {
+      defaults: { thresholds?: { mode: string; steps: { value: number | null; color: string }[] } };
+      overrides: { matcher: { id: string }; properties: { id: string }[] }[];
+    };
+    targets: { refId: string; datasource: object; format: string; rawQuery: boolean; rawSql: string }[];
+  }
+  const { panels, templating, uid } = modelOf("uploader.json") as {
+    uid: string;
+    panels: Panel[];
+    templating: { list: { name: string; type: string; query: string }[] };
+  };
+  const plugin = "grafana-postgresql-datasource";
+  const kinds = ["barchart", "bargauge", "gauge", "piechart", "stat", "table", "timeseries"];
+
+  it("panels have a place of their own, a kind that is there, and all their parts", () => {
+    expect(uid).toMatch(/^[\w-]{1,40}$/);
+    expect(new Set(panels.map(({ id }) => id)).size).toBe(panels.length);
+    for (const [at, panel] of panels.entries()) {
+      const { x, y, w, h } = panel.gridPos;
+      expect(kinds, panel.title).toContain(panel.type);
+      expect(x >= 0 && y >= 0 && w > 0 && h > 0 && x + w <= 24, panel.title).toBe(true);
+      const over = panels.slice(0, at).filter(({ gridPos: other }) => {
+        return x < other.x + other.w && other.x < x + w && y < other.y + other.h && other.y < y + h;
+      });
+      expect(over.map(({ title }) => title)).toEqual([]);
+      expect(panel.options).toBeTypeOf("object");
+      for (const { matcher, properties } of panel.fieldConfig.overrides) {
+        expect([matcher.id, ...properties.map(({ id }) => id)]).not.toContain(undefined);
+      }
+      const steps = panel.fieldConfig.defaults.thresholds?.steps;
+      if (steps) {
+        const rest = steps.slice(1).map(({ value }) => value as number);
+        expect([steps[0]!.value, rest]).toEqual([null, [...rest].sort((a, b) => a - b)]);
+      }
+      expect(panel.datasource).toEqual({ type: plugin, uid: expect.stringMatching(/^\$\{datasource\}$/) });
+      expect(new Set(panel.targets.map(({ refId }) => refId)).size).toBe(panel.targets.length);
+      for (const target of panel.targets) {
+        expect(target).toMatchObject({ datasource: panel.datasource, rawQuery: true });
+        expect(["table", "time_series"]).toContain(target.format);
+      }
+    }
+  });
+
+  it("every variable that a query names is one of the dashboard, or Grafana's own", () => {
+    const known = templating.list.map(({ name }) => name);
+    expect(templating.list[0]).toMatchObject({ name: "datasource", type: "datasource", query: plugin });
+    const queries = [
+      ...panels.flatMap(({ targets }) => targets.map(({ rawSql }) => rawSql)),
+      ...templating.list.map(({ query }) => query),
+    ];
+    const named = queries.flatMap((sql) => [...sql.matchAll(/\$\{?(\w+)/g)].map(([, name]) => name!));
+    expect([...new Set(named)].filter((name) => !known.includes(name) && !name.startsWith("__"))).toEqual([]);
+  });
+
+  it("alert rules: a condition that is there, labels that their query gives, no $ where provisioning would expand it", async () => {
+    const { apiVersion, groups } = alerts as {
+      apiVersion: number;
+      groups: { name: string; folder: string; interval: string; rules: Record<string, unknown>[] }[];
+    };
+    expect(apiVersion).toBe(1);
+    for (const { name, folder, interval, rules } of groups) {
+      expect([name, folder].every((text) => text !== "") && /^\d+[sm]$/.test(interval)).toBe(true);
+      expect(new Set(rules.map((rule) => rule.uid)).size).toBe(rules.length);
+      for (const rule of rules) {
+        const data = rule.data as {
+          refId: string;
+          datasourceUid: string;
+          model: { refId: string; rawSql?: string; expression?: string };
+        }[];
+        const refs = data.map(({ refId }) => refId);
+        expect(rule.uid).toMatch(/^[\w-]{1,40}$/);
+        expect(refs).toContain(rule.condition);
+        expect(["OK", "NoData", "Alerting", "KeepLast"]).toContain(rule.noDataState);
+        expect(["OK", "Error", "Alerting", "KeepLast"]).toContain(rule.execErrState);
+        for (const { refId, datasourceUid, model } of data) {
+          expect(model.refId).toBe(refId);
+          expect(datasourceUid).toMatch(/^(\$\{UPLOADER_DATASOURCE\}|__expr__)$/);
+          if (model.expression !== undefined) expect(refs).toContain(model.expression);
+          // In `model` and `labels` Grafana expands $NAME; in annotations it does not.
+          expect(JSON.stringify([model, rule.labels])).not.toContain("$");
+        }
+        const sql = data.find(({ model }) => model.rawSql)!.model.rawSql!;
+        const summary = (rule.annotations as { summary: string }).summary;
+        for (const [, label] of summary.matchAll(/\$labels\.(\w+)/g)) expect(sql).toMatch(new RegExp(`\\b${label}\\b`));
+      }
+    }
   });
 });
 

@@ -1,7 +1,7 @@
 import { chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, describe, expect, test, vi } from "vitest";
+import { afterAll, afterEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { lockHolder } from "../../src/store/embedded/lock.ts";
 import { isRunning, ownIdentity } from "../../src/store/embedded/process-identity.ts";
 import { readServer } from "../../src/store/embedded/server.ts";
@@ -21,7 +21,7 @@ const keeperPid = (directory = state): number => lockHolder(join(directory, "kee
 const serverPid = (directory = state): number => readServer(join(directory, "database"))?.pid ?? 0;
 const ensure = (): Promise<EmbeddedAddress> => ensureEmbedded({ stateDirectory: state, idleSeconds });
 const until = (condition: () => boolean): Promise<void> =>
-  vi.waitFor(() => expect(condition()).toBe(true), { timeout: 15_000, interval: 10 });
+  vi.waitFor(() => expect(condition()).toBe(true), { timeout: 60_000, interval: 10 });
 
 async function stopKeeper(directory: string): Promise<void> {
   const pid = keeperPid(directory);
@@ -81,8 +81,11 @@ describe("the bundled server", () => {
   });
 
   test("runs apart from every terminal, as nobody special, with its socket and data closed to others", async () => {
-    const { host } = await ensure();
-    expect(statSync(host).mode & 0o777).toBe(0o700);
+    const address = await ensure();
+    // While it has a client it stays, however long the machine takes.
+    const session = await openSession(address);
+    onTestFinished(() => session.close());
+    expect(statSync(address.host).mode & 0o777).toBe(0o700);
     const data = statSync(join(state, "database"));
     expect(data.mode & 0o777).toBe(0o700);
     expect(data.uid === 0).toBe(false);
@@ -115,6 +118,7 @@ describe("the bundled server", () => {
 
   test("is adopted when its keeper is killed, and stopped by the new one", async () => {
     const address = await ensure();
+    const client = await openSession(address);
     const [keeper, server] = [keeperPid(), serverPid()];
     process.kill(keeper, "SIGKILL");
     await until(() => !isRunning(keeper));
@@ -122,6 +126,7 @@ describe("the bundled server", () => {
     expect(serverPid()).toBe(server);
     expect(keeperPid()).not.toBe(0);
     expect(keeperPid()).not.toBe(keeper);
+    client.close();
     await until(() => !isRunning(server));
   });
 

@@ -14,6 +14,8 @@ export interface Received {
   method: string;
   path: string;
   body: Buffer;
+  /** When it had been read, by `performance.now()`. */
+  atMs: number;
   json(): unknown;
 }
 
@@ -55,6 +57,7 @@ export async function startReceiver(
       method: request.method ?? "",
       path: request.url ?? "",
       body,
+      atMs: performance.now(),
       json: () => JSON.parse(body.toString("utf8")),
     };
     receiver.received.push(got);

@@ -1,5 +1,6 @@
 /** One recording from disk to disk: what a decoding thread does. Synchronous: nothing else lives in that thread. */
 import { closeSync, fdatasyncSync, openSync, writeSync } from "node:fs";
+import { dirname } from "node:path";
 import type { DecodedFormat, DecodeJob, DecodeResult, PlotFormat, RecordingFacts } from "../../core/decoding.ts";
 import { type ErrorCode, UploaderError } from "../../core/errors.ts";
 import {
@@ -74,12 +75,14 @@ function writeFailure(path: string, error: unknown): unknown {
   const errno = errnoOf(error);
   if (errno === null) return error;
   const isFull = errno === "ENOSPC" || errno === "EDQUOT";
+  // The file has a temporary name, which would tell nobody anything.
+  const folder = dirname(path);
   return isFull
-    ? new UploaderError("disk_full", `no room for ${path}`, {
+    ? new UploaderError("disk_full", `no room in ${folder}`, {
         cause: error,
         hint: "free some space, or choose another disk",
       })
-    : new UploaderError("usage", `cannot write ${path} (${errno})`, { cause: error });
+    : new UploaderError("usage", `cannot write into ${folder} (${errno})`, { cause: error });
 }
 
 function factsOf({ recording, oddTicks, batteryMillivolts, accelWr, channels }: Summary): RecordingFacts {

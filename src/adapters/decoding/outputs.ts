@@ -1,7 +1,7 @@
 /** Where `decode` puts what it made: under a temporary name first, under the final one when it is whole. */
 import { rmSync } from "node:fs";
 import { access, constants, link, lstat, mkdir, open, rename, rm, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { OutputFolder } from "../../core/decoding.ts";
 import { UploaderError } from "../../core/errors.ts";
 import { errnoOf } from "../errno.ts";
@@ -24,7 +24,7 @@ export interface OutputFolderOptions {
  */
 export async function openOutputFolder({ folder, sources, random }: OutputFolderOptions): Promise<OutputFolder> {
   try {
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
     await access(folder, constants.W_OK | constants.X_OK);
   } catch (error) {
     const errno = errnoOf(error);
@@ -79,6 +79,19 @@ export async function openOutputFolder({ folder, sources, random }: OutputFolder
       process.off("exit", sweep);
     },
   };
+}
+
+/** With the folders above it. Node's own way of doing so never ends where a folder takes no entries, as in /proc. */
+async function makeFolder(path: string): Promise<void> {
+  const make = () =>
+    mkdir(path).catch(async (error: unknown) => {
+      if (errnoOf(error) !== "EEXIST" || !(await stat(path)).isDirectory()) throw error;
+    });
+  await make().catch(async (error: unknown) => {
+    if (errnoOf(error) !== "ENOENT" || dirname(path) === path) throw error;
+    await makeFolder(dirname(path));
+    await make();
+  });
 }
 
 async function kindOf(path: string): Promise<"nothing" | "file" | "other"> {

@@ -12,6 +12,7 @@ import {
   failureOfAnswer,
   failureOfThrown,
   isElsewhere,
+  isStrangers,
   type StorePlace,
   storeCodeOf,
 } from "./failures.ts";
@@ -229,7 +230,7 @@ interface Used {
 
 function isFine(answer: Answer, call: Call, region: string): boolean {
   if (answer.status >= 300) {
-    if (call.accept === undefined || isElsewhere(answer, region)) return false;
+    if (call.accept === undefined || isElsewhere(answer, region) || isStrangers(answer)) return false;
     return call.accept.includes(answer.status) || call.accept.includes(storeCodeOf(answer));
   }
   return call.isSuccess?.(answer) ?? true;

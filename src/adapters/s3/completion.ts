@@ -48,7 +48,7 @@ export async function complete(context: Context, upload: Upload): Promise<PutOut
   const subject = `completing ${job.key}`;
   const storeCode = answer.status < 300 ? "" : storeCodeOf(answer);
   if (answer.status < 300) return await confirmed(context, upload, completion);
-  if (refusal !== "as_expected") return refusal;
+  if (refusal !== "as_expected") return doubtful ? asOurs(refusal) : refusal;
   if (storeCode === "NoSuchUpload") return { setback: "gone", doubtful };
   if (storeCode === "ConditionalRequestConflict") return { setback: "restart" };
   if (storeCode === "NoSuchKey" && job.condition.if === "etag") return { outcome: "conflict", found: null };
@@ -91,8 +91,15 @@ async function resolveDoubt(context: Context, upload: Upload, cause: UploaderErr
   const mine = fingerprintOfFile(context, source, upload, hooks.signal);
   const present = typeof found === "string" ? null : await asPresent(found, mine);
   if (present === null) throw cause;
-  return present;
+  return asOurs(present);
 }
+
+/**
+ * Our bytes after a Complete whose answer was lost: it was carried out, so there is no upload left to abort. A store may
+ * still be at work on it, and an abort would meet parts that the object needs.
+ */
+const asOurs = (found: PutOutcome): PutOutcome =>
+  found.outcome === "present" ? { ...found, outcome: "stored" } : found;
 
 async function confirmed(context: Context, upload: Upload, completion: Completion): Promise<PutOutcome> {
   const { client, traits } = context;

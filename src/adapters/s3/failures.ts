@@ -100,6 +100,13 @@ const proxyLocked: Row = {
   hint: "the proxy wants a user and password in HTTP_PROXY",
 };
 
+const between: Row = {
+  code: "store_unreachable",
+  remedy: "none",
+  says: "a proxy or gateway between here and the store ({endpoint}) answered in its place",
+  hint: "check what the network lets through, its login page if it has one, and HTTPS_PROXY, HTTP_PROXY and NO_PROXY",
+};
+
 const byStoreCode: Readonly<Record<string, Row>> = {
   SlowDown: busy,
   ServiceUnavailable: busy,
@@ -170,6 +177,9 @@ const byStatus: Readonly<Record<number, Row>> = {
   504: failed,
 };
 
+/** Of the answers that are not the store's: these mean the same whoever gives them, all others that it is not asked. */
+const anybodys: ReadonlySet<number> = new Set([407, 408, 413, 414, 425, 429, 500, 502, 503, 504]);
+
 const unreachable: Row = {
   code: "store_unreachable",
   remedy: "again",
@@ -237,23 +247,42 @@ export function isElsewhere(answer: Answer, region: string): boolean {
   return [301, 307, 400].includes(answer.status) && named !== undefined && named !== region;
 }
 
+/**
+ * Not the store's answer: a proxy, a gateway or a login page. A store gives a request id or a code of its own, and answers
+ * to HEAD, which have neither everywhere, are never HTML.
+ */
+export function isStrangers({ headers, ...answer }: Answer): boolean {
+  if (headers["x-amz-request-id"] !== undefined) return false;
+  if (/^text\/html\b/i.test(headers["content-type"] ?? "")) return true;
+  return answer.body.length > 0 && storeCodeOf({ headers, ...answer }) === "";
+}
+
+function rowOf(answer: Answer, storeCode: string, { region, expectedBucketOwner }: StorePlace): Row {
+  const { status } = answer;
+  if (isElsewhere(answer, region)) return elsewhere;
+  if (isStrangers(answer) && !anybodys.has(status)) return between;
+  const row = byStoreCode[storeCode] ?? byStatus[status] ?? (status >= 500 || status < 300 ? failed : refused);
+  return row === denied && expectedBucketOwner !== null ? deniedToOwner : row;
+}
+
 /** `subject`: what was being done, for the message. */
 export function failureOfAnswer(answer: Answer, subject: string, place: StorePlace): Failure {
   const storeCode = storeCodeOf(answer);
-  const known =
-    (isElsewhere(answer, place.region) ? elsewhere : byStoreCode[storeCode]) ??
-    byStatus[answer.status] ??
-    (answer.status >= 500 || answer.status < 300 ? failed : refused);
-  const row = known === denied && place.expectedBucketOwner !== null ? deniedToOwner : known;
+  const row = rowOf(answer, storeCode, place);
   const details = answer.body.toString("utf8");
   const requestId = answer.headers["x-amz-request-id"] ?? textOf(details, "RequestId");
   const retryAfter = retryAfterMs(answer);
-  const named = storeCode === "" ? `HTTP ${answer.status}` : `${storeCode}, HTTP ${answer.status}`;
-  const error = new UploaderError(row.code, `${subject}: ${inWords(row.says, place)} (${named})`, {
-    ...(row.hint === undefined ? {} : { hint: inWords(row.hint, place) }),
-    ...(retryAfter === null ? {} : { retryAfterMs: retryAfter }),
-    ...(requestId === null ? {} : { requestId }),
-  });
+  const http = `HTTP ${answer.status}`;
+  const named = row === between ? [http, answer.headers.server] : [storeCode, http];
+  const error = new UploaderError(
+    row.code,
+    `${subject}: ${inWords(row.says, place)} (${named.filter(Boolean).join(", ")})`,
+    {
+      ...(row.hint === undefined ? {} : { hint: inWords(row.hint, place) }),
+      ...(retryAfter === null ? {} : { retryAfterMs: retryAfter }),
+      ...(requestId === null ? {} : { requestId }),
+    },
+  );
   return { remedy: row.remedy, error, storeCode };
 }
 

@@ -32,10 +32,12 @@ export async function readBack(
     });
     // No byte lies at 0: it is empty.
     if (answer.status === 416 && offset === 0) return { sizeBytes: 0, digest: digest.value() };
-    const storeCode = answer.status < 300 ? "" : storeCodeOf(answer);
-    if (storeCode === "NoSuchKey") return "absent";
-    if (storeCode === "AccessDenied") return "unknown";
-    if (storeCode !== "") throw failureOfAnswer(answer, subject, client.place()).error;
+    if (answer.status >= 300) {
+      const storeCode = storeCodeOf(answer);
+      if (storeCode === "NoSuchKey") return "absent";
+      if (storeCode === "AccessDenied") return "unknown";
+      throw failureOfAnswer(answer, subject, client.place()).error;
+    }
     etag ??= etagOf(answer);
     const total = /\/([0-9]+)$/.exec(answer.headers["content-range"] ?? "")?.[1];
     sizeBytes = total === undefined ? answer.body.length : Number(total);

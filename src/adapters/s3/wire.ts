@@ -78,7 +78,7 @@ export function openWire(options: WireOptions): Wire {
   const { route, maxConnections, connectMs, tickMs, bandwidth } = options;
   const idle: Line[] = [];
   const busy = new Set<Line>();
-  const waiting: { resolve(): void; reject(error: unknown): void }[] = [];
+  const waiting: { resolve(): void }[] = [];
   const { targetPrefix, lines: proxyLines } = proxyHeaders(route);
   let openCount = 0;
   let closed = false;
@@ -100,11 +100,13 @@ export function openWire(options: WireOptions): Wire {
     return new UploaderError("timed_out", `${route.hostname} stalled: ${what}`, { hint: "check the network" });
   }
 
+  const wakeNext = (): void => waiting.shift()?.resolve();
+
   /** A line leaves for good; whoever waits may open a new one in its place. */
   function drop(line: Line): void {
     openCount--;
     line.socket.destroy();
-    waiting.shift()?.resolve();
+    wakeNext();
   }
 
   function fail(line: Line, error: unknown): void {
@@ -127,7 +129,7 @@ export function openWire(options: WireOptions): Wire {
     if (flushed && exchange.reader.keepAlive() && !closed) {
       line.idleSinceMs = performance.now();
       idle.push(line);
-      waiting.shift()?.resolve();
+      wakeNext();
     } else drop(line);
     exchange.resolve(exchange.reader.answer());
   }
@@ -171,7 +173,7 @@ export function openWire(options: WireOptions): Wire {
       return line;
     } catch (error) {
       openCount--;
-      waiting.shift()?.resolve();
+      wakeNext();
       throw error;
     }
   }
@@ -189,6 +191,8 @@ export function openWire(options: WireOptions): Wire {
         return await openLine();
       } else {
         await waitTurn(signal);
+        // The abort that ended the exchange before may be its own: the turn is not used.
+        if (signal.aborted) wakeNext();
       }
     }
   }
@@ -200,7 +204,6 @@ export function openWire(options: WireOptions): Wire {
           signal.removeEventListener("abort", onAbort);
           resolve();
         },
-        reject,
       };
       const onAbort = () => {
         waiting.splice(waiting.indexOf(entry), 1);
@@ -310,6 +313,7 @@ export function openWire(options: WireOptions): Wire {
       clearInterval(sweeper);
       for (const line of [...busy]) fail(line, new UploaderError("network_lost", "the connection was closed"));
       for (const line of idle.splice(0)) drop(line);
+      while (waiting.length > 0) wakeNext();
     },
   };
 }

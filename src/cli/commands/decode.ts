@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { type DecodedFormat, decodedFormats, type PlotFormat, plotFormats } from "../../core/decoding.ts";
+import { UploaderError } from "../../core/errors.ts";
 import type { DecodedRecording } from "../../operations/decode.ts";
 import { type Face, openFace } from "../face.ts";
 import { addConfigFlags, givenConfigFlags } from "../flags.ts";
@@ -39,7 +40,7 @@ export function defineDecode(program: Command): void {
         "what is in them. They are only read; no database and no store is asked. Times\n" +
         "are true: gaps are kept and listed, nothing is smoothed.",
     )
-    .option("--out <folder>", "where the files go", ".")
+    .option("--out <folder>", "where the files go", folderName, ".")
     .option(
       "--format <list>",
       `any of ${decodedFormats.join(", ")} (default: decode.formats, json)`,
@@ -76,10 +77,12 @@ export function defineDecode(program: Command): void {
 }
 
 async function run(paths: readonly string[], flags: DecodeFlags, command: Command): Promise<void> {
+  if (flags.from !== undefined && flags.to !== undefined && flags.from >= flags.to)
+    throw new UploaderError("usage", "--from is not before --to", { hint: "no sample can lie between them" });
   const given = givenConfigFlags(command);
-  if (flags.profile !== undefined) given["decode.profile"] = flags.profile;
-  if (flags.timeSource !== undefined) given["decode.timeSource"] = flags.timeSource;
-  if (flags.format !== undefined) given["decode.formats"] = flags.format;
+  if (flags.profile !== undefined) given["flag --profile decode.profile"] = flags.profile;
+  if (flags.timeSource !== undefined) given["flag --time-source decode.timeSource"] = flags.timeSource;
+  if (flags.format !== undefined) given["flag --format decode.formats"] = flags.format;
   const face = await openFace(command, given);
   const { formats, profile, timeSource } = face.loaded.config.decode;
   const app = await import("../../app.ts");
@@ -136,11 +139,19 @@ function tell(face: Face, out: string, decoded: DecodedRecording): void {
 
 const outcomes = { replaced: "replaced", same: "was there already" } as const;
 
+/** An empty one, as an unset variable leaves it, would be the working directory. */
+function folderName(text: string): string {
+  if (text === "") throw new InvalidArgumentError("it is empty.");
+  return text;
+}
+
 function textList(text: string): string[] {
-  return text
+  const words = text
     .split(",")
     .map((word) => word.trim())
     .filter((word) => word !== "");
+  if (words.length === 0) throw new InvalidArgumentError("it is empty.");
+  return words;
 }
 
 const listOf =
@@ -158,6 +169,8 @@ function instantMs(text: string): number {
   const [, date, time = "", zone = "Z"] =
     /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d+)?)?))?(Z|[+-]\d\d:\d\d)?$/i.exec(text) ?? [];
   const ms = Date.parse(`${date}T${time || "00:00"}${zone.toUpperCase()}`);
-  if (Number.isNaN(ms)) throw new InvalidArgumentError("a time like 2025-10-30T08:00:00Z is wanted.");
+  // A 30th of February is read as a day in March.
+  const isDay = !Number.isNaN(ms) && new Date(`${date}T00:00Z`).toISOString().startsWith(date!);
+  if (!isDay) throw new InvalidArgumentError("a time like 2025-10-30T08:00:00Z is wanted.");
   return ms;
 }

@@ -71,11 +71,21 @@ function printPolicy(face: Face): void {
   const policy = iamPolicy(questionOf(config));
   face.out(JSON.stringify(policy, null, face.json ? undefined : 2));
   if (face.json || face.quiet) return;
-  process.stderr.write(
-    "The statement Upload is enough to upload; without the others, uploads in parts begin afresh, and nothing can be\n" +
-      "compared, verified or cleaned up. Statements may be left out as a whole.\n",
-  );
+  const named = policy.Statement.map(({ Sid }) => Sid);
+  const lines = [
+    `Needed to upload: ${named.filter((sid) => lost[sid] === undefined).join(" and ")}. The others may be left out as a whole:`,
+    ...named.flatMap((sid) => (lost[sid] === undefined ? [] : [`  without ${sid}: ${lost[sid]}`])),
+  ];
+  process.stderr.write(`${lines.join("\n")}\n`);
 }
+
+/** By the name of a statement that may be left out: what cannot be done then. */
+const lost: Readonly<Record<string, string>> = {
+  ResumeAndCleanUp: "uploads in parts begin afresh, and gc cannot abort what they left",
+  CompareAndVerify: "what is there already cannot be compared, and verify proves nothing",
+  SeeWhatIsThere: "what other programs put there is found file by file, and gc finds nothing",
+  TagRecordings: "objects do not say who wore the sensor (tag patient)",
+};
 
 function questionOf({ destination, s3, patientTags }: Config): Parameters<typeof iamPolicy>[0] {
   if (destination?.kind !== "s3") {

@@ -100,8 +100,11 @@ function storiesText([newest, ...older]: readonly Story[], telling: Telling): st
       lines.push(`  ${(at === 0 ? title : "").padEnd(9)} ${line}`);
   }
   for (const { file } of older) {
-    const why = file!.errorCode ?? file!.reason;
-    lines.push(`  earlier   session ${file!.sessionId}: ${file!.status}${why ? ` (${why})` : ""}`);
+    const { sessionId, status, errorCode, reason, source, destination } = file!;
+    const why = errorCode ?? reason;
+    const isSame = source === newest!.file?.source && destination === newest!.file.destination;
+    const [title, of] = isSame ? ["earlier", ""] : ["elsewhere", `, ${source} → ${destination}`];
+    lines.push(`  ${title.padEnd(9)} session ${sessionId}${of}: ${status}${why ? ` (${why})` : ""}`);
   }
   return lines.join("\n");
 }

@@ -108,12 +108,13 @@ function report(face: Face, upload: SweptUpload): void {
 }
 
 function summaryText({ aborted, would_abort, gone, resumable, young, foreign }: Sweep): string {
+  if (aborted + would_abort + gone + resumable + young + foreign === 0) return "no unfinished upload is in the store";
   const done = would_abort > 0 ? `${count(would_abort)} would be aborted` : `${count(aborted)} aborted`;
   return [
     done,
     ...(gone > 0 ? [`${count(gone)} were gone already`] : []),
     `${count(resumable)} kept because their file goes on with them`,
     `${count(young)} too young`,
-    `${count(foreign)} of other programs, not touched`,
+    `${count(foreign)} that this database does not know, not touched`,
   ].join(", ");
 }

@@ -99,7 +99,7 @@ function summaryText(result: ImportLogResult, dryRun: boolean): string {
   const { entries, keys, keysKnown, users, usersKnown, repeated, problems, missing } = result;
   const also = (known: number): string => (known === 0 ? "" : ` (${count(known)} known before)`);
   return [
-    dryRun ? "dry run: nothing was written" : `${count(entries)} entries read`,
+    dryRun ? "dry run: nothing was written" : `${count(entries)} ${entries === 1 ? "entry" : "entries"} read`,
     `  ${keys === 1 ? "1 file keeps its key" : `${files(keys)} keep their keys`}${also(keysKnown)}`,
     `  ${count(users)} ${users === 1 ? "user" : "users"} signed up${also(usersKnown)}`,
     ...(repeated > 0 ? [`  ${count(repeated)} older entries of the same files and users: the newest counts`] : []),

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, relative, resolve } from "node:path";
 import type { Command } from "commander";
-import { type Config, configText, destinationText, loadConfig } from "../../config.ts";
+import { type Config, configText, destinationText, loadConfig, redactUrl } from "../../config.ts";
 import { asUploaderError, UploaderError } from "../../core/errors.ts";
 import { database, destination, source, withDatabase } from "../doctor-probes.ts";
 import { exitStatusHelp } from "../exit-status.ts";
@@ -37,7 +37,8 @@ export function defineInit(program: Command): void {
     .summary("write a configuration by asking")
     .description(
       "Asks for source, destination and database on a terminal, looks at each answer (is it there, can it be reached, do " +
-        "the credentials count), and writes a configuration. From a pipe, or with --yes, the flags are the answers.",
+        "the credentials count), and writes a configuration. From a pipe, or with --yes, the flags are the answers, and " +
+        "what variables (AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL) say of the store.",
     )
     .option("--force", "replace a file that is there")
     .option("--no-check", "do not look whether source, destination and database can be reached")
@@ -63,13 +64,38 @@ async function run(file: string | undefined, flags: InitFlags, command: Command)
   try {
     if (named !== undefined) assertFree(named, flags);
     const isAsking = flags.yes !== true && process.stdin.isTTY === true && process.stderr.isTTY === true && !face.json;
-    const answers = isAsking ? await asked(face, given, flags) : given;
+    const lent = lentOf(face);
+    const answers = isAsking ? await asked(face, { ...lent, ...given }, flags) : { ...storeOnly(face, lent), ...given };
     const config = configOf(answers);
     if (!isAsking) await lookAt(face, config, flags);
     await write(face, named ?? `${config.project}.json`, answers, config, flags);
   } finally {
     face.close();
   }
+}
+
+/**
+ * What variables say of the store is an answer too: cron or a service, where the file is used, does not have them. Secrets
+ * are none of these.
+ */
+function lentOf({ loaded: { config, origins } }: Face): GivenFlags {
+  const lent: GivenFlags = {};
+  for (const key of ["endpoint", "profile", "region"] as const) {
+    const isLent = /^(borrowed|environment|\.env) /.test(origins.get(`s3.${key}`) ?? "");
+    if (isLent && config.s3[key] !== null) lent[`s3.${key}`] = config.s3[key];
+  }
+  return lent;
+}
+
+/** Without questions: what goes into the file though no flag said it, which is told. */
+function storeOnly(face: Face, lent: GivenFlags): GivenFlags {
+  const { config, origins } = face.loaded;
+  if (config.destination?.kind !== "s3") return {};
+  for (const [path, value] of Object.entries(lent)) {
+    const variable = origins.get(path)!.replace(/^\S+ /, "");
+    tell(face, `${path} is ${redactUrl(String(value))}, as ${variable} says`);
+  }
+  return lent;
 }
 
 const configOf = (flags: GivenFlags): Config =>

@@ -134,7 +134,9 @@ ${exitStatusHelp(0, 1, 2, 12, 13, 14)}`,
     withMap(command, async (map, face) => {
       const rows = await map.cx.map.unmapped();
       for (const row of face.json ? rows : []) face.out(JSON.stringify(row));
-      if (!face.json) face.out(rows.length === 0 ? "every recording has its wearer" : unmappedTable(rows));
+      if (face.json) return;
+      if (rows.length > 0) return face.out(unmappedTable(rows));
+      face.out((await map.cx.map.hasRecordings()) ? "every recording has its wearer" : "no recording is decoded yet");
     }),
   );
 }

@@ -10,6 +10,7 @@ import { bytes, count, duration, files, fold, instant, name, shorten, table, tim
 import { createPace, type Pace } from "../pace.ts";
 import { sessionOf } from "../session-argument.ts";
 import { publicSource, sourcesText } from "../sources-block.ts";
+import { wayOut } from "../way-out.ts";
 
 const shown = ["project", "database.url", "database.schema"];
 
@@ -82,7 +83,8 @@ const followEveryMs = 1_000;
 /** False: there are none. */
 async function showSources(store: Store, face: Face): Promise<boolean> {
   const project = chosenProject(face);
-  const [states, waiting] = await Promise.all([store.sources(project), store.waitingBytes(project)]);
+  const states = await store.sources(project);
+  const waiting = await store.waitingBytes(project);
   if (face.json) for (const state of states) face.out(JSON.stringify(publicSource(state, waiting)));
   else if (states.length > 0) face.out(`${sourcesText(states, waiting)}\n`);
   return states.length > 0;
@@ -102,16 +104,18 @@ async function runStatus(argument: string | undefined, flags: StatusFlags, comma
     }
     if (argument === undefined && (await showSources(store, face)) && (await store.sessions(project, 1)).length === 0)
       return;
-    const { id } = await sessionOf(store, argument ?? "latest", project);
+    let row = await sessionOf(store, argument ?? "latest", project);
+    const { id } = row;
     let drawn = 0;
     let pace: Pace | null = null;
     for (;;) {
-      const row = (await store.session(id))!;
       const sample = { atMs: Date.now(), files: row.filesUploaded, bytes: row.bytesUploaded };
       const seen: Pace | null = pace;
       seen?.add(sample.atMs, sample.files, sample.bytes);
       pace ??= createPace(sample);
-      const [workers, causes] = await Promise.all([store.workers(id), store.causes(id)]);
+      // One after the other: another connection takes longer than a short question.
+      const workers = await store.workers(id);
+      const causes = await store.causes(id);
       // Its lease may still run; that its process is gone is known at once on the same machine.
       for (const worker of workers) worker.live &&= isAlive(worker) !== false;
       if (face.json) {
@@ -128,6 +132,7 @@ async function runStatus(argument: string | undefined, flags: StatusFlags, comma
       }
       if (!flags.follow || row.status !== "in_progress" || face.stopping.aborted) return;
       if (!(await pause(followEveryMs, face.stopping))) return;
+      row = (await store.session(id))!;
     }
   });
 }
@@ -218,7 +223,13 @@ function statusText({ row, workers, causes, pace, nowMs, configFlag }: Known): s
     lines.push("  next: nobody works on it; the same upload command goes on from here");
   } else if (row.filesFailed > 0) {
     lines.push(`  list:  uploader files ${row.id} --status failed${configFlag}`);
-    lines.push(`  again: uploader retry ${row.id}${configFlag}`);
+    lines.push(
+      ...wayOut(
+        row.id,
+        causes.filter(({ status }) => status === "failed"),
+        configFlag,
+      ),
+    );
   }
   return lines.join("\n");
 }

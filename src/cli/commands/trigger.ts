@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { flagOf } from "../../config.ts";
 import { type DeliveryAttemptRow, type DeliveryRow, deliveryFormats } from "../../core/deliveries.ts";
 import type { SessionRow } from "../../core/store.ts";
 import type { Told } from "../../operations/trigger.ts";
@@ -82,7 +83,7 @@ function givenFlags(flags: TriggerFlags, command: Command): GivenFlags {
   const given = givenConfigFlags(command);
   for (const [flag, path] of Object.entries(keys)) {
     const value = flags[flag as keyof typeof keys];
-    if (value !== undefined) given[path] = value;
+    if (value !== undefined) given[`flag ${flagOf(flag)} ${path}`] = value;
   }
   return given;
 }

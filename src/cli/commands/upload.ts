@@ -144,6 +144,7 @@ const summaryOf = (result: DryRun, durationMs: number, exitCode: number): Summar
   filesUploaded: 0,
   filesSkipped: result.safeFiles + result.leftOut,
   filesFailed: result.refused,
+  failures: [],
   filesNotReady: result.waiting,
   filesUndecoded: 0,
   bytesUploaded: 0,

@@ -5,6 +5,7 @@ import type { FolderChanges, SeenFile } from "../../core/sync.ts";
 export interface Batch {
   files: SeenFile[];
   oddities: Oddity[];
+  isAnew: boolean;
   done(files: readonly SeenFile[]): void;
 }
 
@@ -15,6 +16,7 @@ export async function* inBatches(changes: AsyncIterable<FolderChanges>, size: nu
   const batchOf = (some: FolderChanges[]): Batch => ({
     files: some.flatMap(({ files }) => files),
     oddities: some.flatMap(({ oddities }) => oddities),
+    isAnew: some.some(({ isAnew }) => isAnew),
     done(files) {
       const dealtWith = new Set(files);
       for (const folder of some) folder.done(folder.files.filter((file) => dealtWith.has(file)));
@@ -28,5 +30,5 @@ export async function* inBatches(changes: AsyncIterable<FolderChanges>, size: nu
     folders = [];
     count = 0;
   }
-  if (folders.length > 0 || size === Number.POSITIVE_INFINITY) yield batchOf(folders);
+  if (folders.length > 0) yield batchOf(folders);
 }

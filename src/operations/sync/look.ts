@@ -32,8 +32,8 @@ export interface Findings {
   gone: { keys: string[]; reason: string }[];
   safeFiles: number;
   safeBytes: number;
-  /** The whole source was judged: what is safe replaces what earlier looks have counted. */
-  isWhole: boolean;
+  /** Nothing was remembered: what is safe replaces what earlier looks have counted. */
+  isAnew: boolean;
   /** All of it is in the database, but for these. */
   done(except: ReadonlySet<Candidate>): void;
 }
@@ -117,7 +117,7 @@ export function createLooker(cx: SyncContext, place: { destinationId: number; pr
     gone: [],
     safeFiles: 0,
     safeBytes: 0,
-    isWhole: false,
+    isAnew: false,
     done: () => undefined,
   });
 
@@ -172,7 +172,7 @@ export function createLooker(cx: SyncContext, place: { destinationId: number; pr
 
   async function judge(batch: Batch, input: LookInput): Promise<Findings> {
     const found = emptyFindings();
-    found.isWhole = cx.layout.takes === "folder";
+    found.isAnew = batch.isAnew;
     const { sessionId } = input;
     const nowMs = cx.wallClock();
     const byPath = new Map<string, SeenFile>();
@@ -249,7 +249,7 @@ export function createLooker(cx: SyncContext, place: { destinationId: number; pr
         ...emptyFindings(),
         safeFiles: found.safeFiles,
         safeBytes: found.safeBytes,
-        isWhole: found.isWhole,
+        isAnew: found.isAnew,
         done: () => batch.done(byPathExcept(byPath, unready, lists)),
       };
 

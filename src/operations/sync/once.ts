@@ -105,6 +105,7 @@ async function nothingToDo(
     filesUploaded: 0,
     filesSkipped: safe.files,
     filesFailed: 0,
+    failures: [],
     filesNotReady: 0,
     filesUndecoded: 0,
     bytesUploaded: 0,

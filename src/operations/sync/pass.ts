@@ -15,16 +15,19 @@ export interface Pass {
   intervalSeconds: number | null;
 }
 
-export async function tellOfPass(cx: SyncContext, source: SourceInput, pass: Pass): Promise<void> {
-  const { error, notReady, filesThisRun, bytesThisRun, fullScan, sessionId, intervalSeconds } = pass;
-  const durationMs = Math.round(pass.durationMs);
+/** To whoever listens to this process; of one that was broken off, too. */
+export function sayPass(cx: SyncContext, { name }: SourceInput, pass: Pass): void {
+  const { error, notReady, filesThisRun, bytesThisRun, fullScan, sessionId } = pass;
   const { files: filesSeen } = cx.source;
-  const errorCode = error?.code ?? null;
+  const told = { sessionId, source: name, errorCode: error?.code ?? null, filesSeen, fullScan };
+  const durationMs = Math.round(pass.durationMs);
+  cx.emit({ type: "pass", ...told, durationMs, filesNotReady: notReady, filesThisRun, bytesThisRun });
+}
+
+export async function tellOfPass(cx: SyncContext, source: SourceInput, pass: Pass): Promise<void> {
+  const { sessionId, intervalSeconds } = pass;
   // A single pass has said it in its summary, which comes last.
-  if (intervalSeconds !== null) {
-    const told = { sessionId, source: source.name, errorCode, filesSeen, durationMs, fullScan };
-    cx.emit({ type: "pass", ...told, filesNotReady: notReady, filesThisRun, bytesThisRun });
-  }
+  if (intervalSeconds !== null) sayPass(cx, source, pass);
   const { work, name, expectEverySeconds } = source;
   try {
     await cx.looking.recordPass({
@@ -36,9 +39,9 @@ export async function tellOfPass(cx: SyncContext, source: SourceInput, pass: Pas
       pid: cx.me.pid,
       intervalSeconds,
       expectEverySeconds,
-      errorCode,
-      filesSeen,
-      durationMs,
+      errorCode: pass.error?.code ?? null,
+      filesSeen: cx.source.files,
+      durationMs: Math.round(pass.durationMs),
     });
   } catch (failure) {
     // The next pass tells.

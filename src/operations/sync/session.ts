@@ -28,9 +28,9 @@ export async function nextWork(state: SourceState, look: AsyncGenerator<Findings
   }
 }
 
-export function addSafe({ safe }: SourceState, { safeFiles, safeBytes, isWhole }: Findings): void {
-  safe.files = safeFiles + (isWhole ? 0 : safe.files);
-  safe.bytes = safeBytes + (isWhole ? 0 : safe.bytes);
+export function addSafe({ safe }: SourceState, { safeFiles, safeBytes, isAnew }: Findings): void {
+  safe.files = safeFiles + (isAnew ? 0 : safe.files);
+  safe.bytes = safeBytes + (isAnew ? 0 : safe.bytes);
 }
 
 export interface SessionInput {
@@ -88,7 +88,7 @@ export async function runSyncSession(cx: SyncContext, input: SessionInput): Prom
     cx.emit({ type: "start", sessionId, command: "sync", project, source: cx.source.root, destination: text, resumed });
   }
   if (opened.rescued > 0) {
-    const message = `${opened.rescued} files taken back from a process that died`;
+    const message = `${opened.rescued === 1 ? "1 file" : `${opened.rescued} files`} taken back from a process that died`;
     cx.emit({ type: "notice", sessionId, level: "info", message });
   }
   if (input.retryFailed) await cx.store.requeue(sessionId, false);

@@ -1,18 +1,18 @@
 /** Looks after one source for as long as the process lives: the scan is the truth, events only make it come sooner. */
 import { asUploaderError, type ErrorCode, type UploaderError } from "../../core/errors.ts";
 import { sendDue, tellPass } from "../deliveries.ts";
+import { linkedSignal } from "../linked-signal.ts";
 import type { SourceInput, SyncContext } from "./context.ts";
 import { keepSource } from "./lease.ts";
-import { linkedSignal } from "./linked-signal.ts";
 import { createLooker, type Findings } from "./look.ts";
-import { tellOfPass } from "./pass.ts";
+import { sayPass, tellOfPass } from "./pass.ts";
 import { nextWork, runSyncSession, type SourceState } from "./session.ts";
 
 /** Every folder is listed again, for what is written in place changes no folder and its event may be lost. */
 const fullEveryMs = 5 * 60_000;
 /** Files that used up their attempts are put back this often. */
 const failedEveryMs = 5 * 60_000;
-/** Events of one moment make one look; and looks never take more than a quarter of the time. */
+/** Events of one moment make one look; and those that events make never take more than a quarter of the time. */
 const gatherMs = 250;
 const lookShare = 3;
 /** While files are on their way, whether they have arrived is asked this often. */
@@ -51,7 +51,8 @@ function createWatch(cx: SyncContext, source: WatchInput, state: SourceState, is
   let lastFullMs = Number.NEGATIVE_INFINITY;
   let lastRetryMs = Number.NEGATIVE_INFINITY;
   let nextLookMs = cx.now();
-  let lookMs = 0;
+  /** When the events of this moment may make another look. */
+  let mayLookMs = cx.now();
   let isFull = false;
   let moved = false;
   let hasFailed = false;
@@ -90,7 +91,7 @@ function createWatch(cx: SyncContext, source: WatchInput, state: SourceState, is
       await found.return(undefined);
     }
     if (isFull) lastFullMs = startedMs;
-    lookMs = spentMs;
+    mayLookMs = cx.now() + lookShare * spentMs;
     await cx.fileEvents?.follow(cx.source.folders, cx.source.files);
     report(null);
   }
@@ -103,7 +104,7 @@ function createWatch(cx: SyncContext, source: WatchInput, state: SourceState, is
     });
     await Promise.race([cx.sleep(Math.max(0, Math.min(atMostMs, untilLookMs())), ending), ...(events ? [events] : [])]);
     end();
-    const gatheringMs = Math.min(Math.max(gatherMs, lookShare * lookMs), source.intervalMs);
+    const gatheringMs = Math.min(Math.max(gatherMs, mayLookMs - cx.now()), source.intervalMs);
     if (moved && !signal.aborted) await cx.sleep(gatheringMs, signal);
   };
 
@@ -176,9 +177,7 @@ function createWatch(cx: SyncContext, source: WatchInput, state: SourceState, is
     } catch (failure) {
       error = asUploaderError(failure);
     }
-    if (cx.stopping.aborted) return;
-    if (error !== null && !bears(error)) throw error;
-    await tellOfPass(cx, source, {
+    const told = {
       sessionId: outcome === null ? null : state.sessionId,
       error,
       notReady: looker.notReady,
@@ -187,7 +186,14 @@ function createWatch(cx: SyncContext, source: WatchInput, state: SourceState, is
       durationMs: cx.now() - startedMs,
       fullScan: isFull,
       intervalSeconds: source.intervalMs / 1000,
-    });
+    };
+    if (cx.stopping.aborted) {
+      // The database is not told that all was looked at.
+      if (told.filesThisRun > 0) sayPass(cx, source, told);
+      return;
+    }
+    if (error !== null && !bears(error)) throw error;
+    await tellOfPass(cx, source, told);
   };
 
   return {

@@ -14,7 +14,7 @@ const rows =
   "l c44444e m 00qllhh n 00mphhh o 00ehhhe p 00uhugg q 00djf11 r 00mpggg s 00ege1u t 88s8896 u 00hhhjd v 00hhha4 " +
   "w 00hhlla x 00ha4ah y 00hhf1e z 00v248v " +
   ". 00000cc , 0000c48 : 0cc0cc0 ; 0cc0c48 - 000v000 + 044v440 _ 000000v / 01248g0 ( 2488842 ) 8422248 % op248j3 ^ 4ah0000 " +
-  "* 04lel40 = 00v0v00 ' c480000 # aavavaa ? eh12404 ! 4444404 [ e88888e ] e22222e < 248g842 > 8421248 & cik8lid | 4444444";
+  "* 04lel40 = 00v0v00 ' c480000 # aavavaa ? eh12404 ! 4444404 [ e88888e ] e22222e < 248g842 > 8421248 & cik8lid | 4444444 · 000cc00";
 
 const glyphs = readGlyphs(rows);
 const box = glyphOf("vhhhhhv");

@@ -2,11 +2,11 @@ import { describeHeader, isoTime } from "../description.ts";
 import { type Envelope, envelopeOf } from "../envelope.ts";
 import type { Column } from "../plan.ts";
 import type { Recording } from "../recording.ts";
-import type { Color, Scene, Shape, textSizes } from "./scene.ts";
-
-const page = { width: 1200, margin: 12, left: 176, right: 24, top: 66, bottom: 34, panel: 92, between: 14 } as const;
-const plotWidth = page.width - page.left - page.right;
-const lineColors: readonly Color[] = ["first", "second", "third"];
+import { counted, grouped } from "../words.ts";
+import { drawTimeAxis, ticks, timeAxis } from "./axes.ts";
+import { gapBands, gapLabels, oddTickMarks } from "./marks.ts";
+import { page, plotRight, plotWidth, stackOf } from "./page.ts";
+import { type Color, line, lineColors, rect, type Scene, type Shape, text } from "./scene.ts";
 
 /** Channels drawn over each other: those that differ only in the last letter and share the unit. */
 interface Panel {
@@ -22,39 +22,56 @@ interface Panel {
 export function drawOverview(recording: Recording): Scene {
   const envelope = envelopeOf(recording, plotWidth);
   const panels = panelsOf(recording.columns);
-  const height = page.top + panels.length * (page.panel + page.between) + page.bottom;
+  const { height, panelHeight, topOf, floor } = stackOf(panels.length);
   const title = titleOf(recording, envelope);
   const shapes: Shape[] = [
-    { kind: "rect", x: 0, y: 0, width: page.width, height, color: "paper" },
     text(page.margin, 26, title, "start", "ink", "large"),
     text(page.margin, 44, subtitleOf(recording), "start", "faint"),
   ];
+  const scene = (pageHeight: number): Scene => {
+    const paper = rect(0, 0, page.width, pageHeight, "paper");
+    return { width: page.width, height: pageHeight, title, shapes: [paper, ...shapes] };
+  };
   if (envelope === null) {
     shapes.push(text(page.left, page.top + 30, "no records", "start", "ink", "large"));
-    return { width: page.width, height: Math.max(height, 140), title, shapes };
+    return scene(140);
   }
-  const xOf = timeAxis(envelope);
-  shapes.push(...gapBands(recording, xOf, height));
+  const axis = timeAxis(envelope.startMs, envelope.endMs, describeHeader(recording).start !== null);
+  shapes.push(...gapBands(recording, axis, floor), ...drawTimeAxis(axis, floor));
   panels.forEach((panel, row) => {
-    shapes.push(...drawPanel(panel, envelope, page.top + row * (page.panel + page.between)));
+    shapes.push(...drawPanel(panel, envelope, topOf(row), panelHeight));
   });
-  shapes.push(...timeLabels(recording, envelope, height - page.bottom), ...oddTickMarks(recording, envelope, xOf));
-  return { width: page.width, height, title, shapes };
+  shapes.push(...gapLabels(recording, axis), ...oddTickMarks(recording, axis));
+  return scene(height);
 }
 
 /** What is drawn, which `--from` and `--to` may have made shorter than the recording. */
 function titleOf(recording: Recording, envelope: Envelope | null): string {
   const { device, start } = describeHeader(recording);
-  if (start === null || envelope === null) return start === null ? `${device}, no absolute time` : device;
+  if (envelope === null) return device;
+  if (start === null) return `${device}, no absolute time`;
   const [from, to] = [envelope.startMs, envelope.endMs].map((ms) => isoTime(ms)?.slice(0, 19).replace("T", " ") ?? "?");
-  return `${device}   ${from} to ${to} UTC`;
+  return `${device} · ${from} to ${to} UTC`;
 }
 
+const longestFileName = 60;
+
 function subtitleOf(recording: Recording): string {
-  const { model, firmware, rateHz, samples, mac } = describeHeader(recording);
+  const { model, firmware, rateHz, samples, mac, parts } = describeHeader(recording);
   const { gaps, backward, duplicate, zero } = recording.report.counts;
-  const drawn = recording.count === samples ? `${samples}` : `${recording.count} of ${samples}`;
-  return `${mac}   ${model}   ${firmware}   ${Number(rateHz.toFixed(3))} Hz   ${drawn} samples   ${gaps} gaps   ${backward + duplicate + zero} odd ticks`;
+  const all = counted(samples, "sample");
+  const [first = "", ...more] = parts;
+  const file = first.length > longestFileName ? `${first.slice(0, longestFileName)}...` : first;
+  return [
+    more.length === 0 ? file : `${file} and ${counted(more.length, "more file")}`,
+    mac,
+    model,
+    firmware,
+    `${Number(rateHz.toFixed(3))} Hz`,
+    recording.count === samples ? all : `${grouped(recording.count)} of ${all}`,
+    counted(gaps, "gap"),
+    counted(backward + duplicate + zero, "odd tick"),
+  ].join(" · ");
 }
 
 function panelsOf(columns: readonly Column[]): Panel[] {
@@ -72,37 +89,40 @@ function panelsOf(columns: readonly Column[]): Panel[] {
   return panels;
 }
 
-function drawPanel(panel: Panel, envelope: Envelope, top: number): Shape[] {
-  const bottom = top + page.panel;
-  const finite = panel.lines.flatMap(({ index }) =>
-    [...envelope.min[index]!, ...envelope.max[index]!].filter(Number.isFinite),
-  );
+function drawPanel(panel: Panel, envelope: Envelope, top: number, height: number): Shape[] {
+  const bottom = top + height;
+  const letters = panel.lines.filter(({ letter }) => letter !== "");
+  const unitX = page.margin + 14 * letters.length + (letters.length > 0 ? 4 : 0);
   const shapes: Shape[] = [
     text(page.margin, top + 12, panel.label, "start", "ink"),
-    text(page.margin, top + 26, panel.unit === "no_units" ? "" : panel.unit, "start", "faint"),
+    ...letters.map(({ letter, color }, order) => text(page.margin + 14 * order, top + 27, letter, "start", color)),
+    text(unitX, top + 27, panel.unit === "no_units" ? "" : panel.unit, "start", "faint"),
+    line([page.left, top, page.left, bottom, plotRight, bottom], "faint"),
   ];
-  panel.lines.forEach(({ letter, color }, order) => {
-    shapes.push(text(page.margin + 14 * order, top + 40, letter, "start", color));
-  });
-  if (finite.length === 0) return [...shapes, text(page.left + 8, top + 20, "no finite value", "start", "faint")];
+  const [low, high] = rangeOf(panel, envelope);
+  if (low > high) return [...shapes, text(page.left + 8, top + 20, "no finite value", "start", "faint")];
 
-  const [low, high] = range(finite);
-  const yOf = (value: number) => bottom - ((value - low) / (high - low)) * page.panel;
-  for (const value of ticks(low, high)) {
-    shapes.push(line([page.left, yOf(value), page.left + plotWidth, yOf(value)], "grid"));
-    shapes.push(text(page.left - 4, Math.min(bottom, Math.max(top + 7, yOf(value) + 3)), label(value), "end", "faint"));
+  const yOf = (value: number) => bottom - ((value - low) / (high - low)) * height;
+  for (const { value, label } of ticks(low, high, height < 60 ? 4 : 5)) {
+    const y = yOf(value);
+    shapes.push(line([page.left, y, plotRight, y], "grid"));
+    shapes.push(text(page.left - 4, Math.min(bottom, Math.max(top + 7, y + 3)), label, "end", "faint"));
   }
-  const frame = [page.left, top, page.left, bottom, page.left + plotWidth, bottom];
-  shapes.push(line(frame, "faint"));
-  for (const { index, color } of panel.lines) {
+  // The widest band first: one that is drawn later hides less of it.
+  const behindFirst = panel.lines.toSorted((a, b) => areaOf(envelope, b.index) - areaOf(envelope, a.index));
+  for (const { index, color } of behindFirst) {
     shapes.push(line(band(envelope.min[index]!, envelope.max[index]!, yOf), color));
   }
   return shapes;
 }
 
+function areaOf({ min, max }: Envelope, index: number): number {
+  return max[index]!.reduce((sum, value, column) => sum + (value - min[index]![column]! || 0), 0);
+}
+
 /**
  * The line of one channel: in each pixel column from least to greatest, joined to the column before it where there is
- * one at most a few pixels back; a pause longer than that lifts the pen.
+ * one at most a few pixels back; a pause longer than that lifts the pen. A lone sample is a short dash.
  */
 function band(min: Float64Array, max: Float64Array, yOf: (value: number) => number): number[] {
   const points: number[] = [];
@@ -113,7 +133,7 @@ function band(min: Float64Array, max: Float64Array, yOf: (value: number) => numb
     const high = max[column]!;
     if (Number.isNaN(low)) continue;
     const x = page.left + column + 0.5;
-    if (before < 0 || column - before > 3 * spacing) points.push(Number.NaN, Number.NaN, x, yOf(low));
+    if (before < 0 || column - before > 3 * spacing) points.push(Number.NaN, Number.NaN, x - 1, yOf(low));
     // The end nearer to the column before it comes first, so the joining piece stays short.
     const isRising = before >= 0 && low + high >= min[before]! + max[before]!;
     points.push(x, yOf(isRising ? low : high), x, yOf(isRising ? high : low));
@@ -131,100 +151,15 @@ function medianSpacing(min: Float64Array): number {
   return steps[steps.length >> 1] ?? 1;
 }
 
-function range(values: readonly number[]): [low: number, high: number] {
-  const low = values.reduce((least, value) => Math.min(least, value));
-  const high = values.reduce((most, value) => Math.max(most, value));
+/** Least and greatest value of a panel's lines, and some air; low > high where there is none. */
+function rangeOf({ lines }: Panel, { min, max }: Envelope): [low: number, high: number] {
+  let low = Number.POSITIVE_INFINITY;
+  let high = Number.NEGATIVE_INFINITY;
+  for (const { index } of lines) {
+    // NaN, where a column holds no sample, compares false.
+    for (const value of min[index]!) if (value < low) low = value;
+    for (const value of max[index]!) if (value > high) high = value;
+  }
   const margin = (high - low) * 0.05 || Math.abs(high) * 0.05 || 1;
-  return [low - margin, high + margin];
-}
-
-/** Two to five round values within a range. */
-function ticks(low: number, high: number): number[] {
-  const rough = (high - low) / 4;
-  const magnitude = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((factor) => factor * magnitude).find((candidate) => candidate >= rough)!;
-  const values: number[] = [];
-  for (let value = Math.ceil(low / step) * step; value <= high && values.length < 6; value += step) values.push(value);
-  return values;
-}
-
-function label(value: number): string {
-  const plain = Number(value.toPrecision(6));
-  return Math.abs(plain) >= 1e6 || (plain !== 0 && Math.abs(plain) < 1e-4) ? plain.toExponential(1) : String(plain);
-}
-
-function timeAxis({ startMs, endMs }: Envelope): (ms: number) => number {
-  const perMs = plotWidth / Math.max(endMs - startMs, Number.MIN_VALUE);
-  return (ms) => page.left + Math.min(plotWidth, Math.max(0, (ms - startMs) * perMs));
-}
-
-function gapBands(recording: Recording, xOf: (ms: number) => number, height: number): Shape[] {
-  const shapes: Shape[] = [];
-  let lastLabelEnd = 0;
-  for (const { startMs, durationMs } of recording.report.gaps) {
-    const from = xOf(startMs);
-    const to = Math.max(from + 1, xOf(startMs + durationMs));
-    if (to <= page.left || from >= page.left + plotWidth) continue;
-    shapes.push({
-      kind: "rect",
-      x: from,
-      y: page.top - 6,
-      width: to - from,
-      height: height - page.bottom - page.top + 6,
-      color: "gap",
-    });
-    const words = `gap ${Number((durationMs / 1000).toPrecision(3))} s`;
-    if (from < lastLabelEnd) continue;
-    shapes.push(text(from, page.top - 9, words, "start", "faint"));
-    lastLabelEnd = from + words.length * 7;
-  }
-  return shapes;
-}
-
-/** When records had odd ticks: small marks above the panels. */
-function oddTickMarks({ report }: Recording, { startMs, endMs }: Envelope, xOf: (ms: number) => number): Shape[] {
-  const drawn = report.oddTicks.filter(({ timeMs }) => timeMs >= startMs && timeMs <= endMs);
-  const places = new Set(drawn.map(({ timeMs }) => Math.round(xOf(timeMs))));
-  return [...places].map((x) => line([x - 3, page.top - 6, x, page.top - 1, x + 3, page.top - 6], "second"));
-}
-
-/** Steps of the time axis, in seconds. */
-const timeSteps = [
-  0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400,
-];
-const mostTimeLabels = 8;
-
-function timeLabels(recording: Recording, { startMs, endMs }: Envelope, y: number): Shape[] {
-  const isDated = describeHeader(recording).start !== null;
-  const span = endMs - startMs;
-  const stepMs =
-    1000 * (timeSteps.find((step) => span / 1000 / step <= mostTimeLabels) ?? span / 1000 / mostTimeLabels);
-  // Dated recordings have round times of day, others round seconds since their start.
-  const firstMs = isDated ? Math.ceil(startMs / stepMs) * stepMs : startMs;
-  const shapes: Shape[] = [];
-  for (let ms = firstMs; ms <= endMs && shapes.length < 4 * mostTimeLabels; ms += stepMs) {
-    const x = page.left + ((ms - startMs) / Math.max(span, Number.MIN_VALUE)) * plotWidth;
-    const words = isDated ? clockText(ms, stepMs) : `${Number(((ms - startMs) / 1000).toFixed(3))} s`;
-    shapes.push(line([x, y - page.between, x, y - page.between + 5], "faint"), text(x, y + 6, words, "middle", "ink"));
-  }
-  return shapes;
-}
-
-function clockText(ms: number, stepMs: number): string {
-  return (isoTime(ms) ?? "").slice(11, stepMs < 1000 ? 23 : stepMs < 60_000 ? 19 : 16);
-}
-
-function line(points: readonly number[], color: Color): Shape {
-  return { kind: "line", points, color };
-}
-
-function text(
-  x: number,
-  y: number,
-  words: string,
-  anchor: "start" | "middle" | "end",
-  color: Color,
-  size: keyof typeof textSizes = "small",
-): Shape {
-  return { kind: "text", x, y, text: words, anchor, color, size };
+  return low > high ? [low, high] : [low - margin, high + margin];
 }

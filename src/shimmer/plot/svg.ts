@@ -12,12 +12,18 @@ ${body}
 
 /** A page around the drawing: opens anywhere, prints on one sheet. */
 export function renderHtml(scene: Scene): string {
+  const orientation = scene.width > scene.height ? "landscape" : "portrait";
   return `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <title>${escapeText(scene.title)}</title>
-<style>body { margin: 1rem; } svg { width: 100%; height: auto; } @page { size: landscape; margin: 10mm; }</style>
+<style>
+body { margin: 1rem; }
+svg { display: block; width: 100%; height: auto; }
+@page { size: ${orientation}; margin: 10mm; }
+@media print { body { margin: 0; } svg { max-height: 99vh; } }
+</style>
 </head>
 <body>
 ${renderSvg(scene)}</body>

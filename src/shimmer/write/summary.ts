@@ -5,6 +5,7 @@ import type { Note } from "../faults.ts";
 import type { RecordingReport } from "../joining.ts";
 import type { Recording } from "../recording.ts";
 import { openStatistics, type Statistics } from "../statistics.ts";
+import { counted } from "../words.ts";
 
 export interface ChannelSummary extends Statistics {
   name: string;
@@ -76,7 +77,8 @@ function wideRangeAxes({ columns }: Recording): readonly number[] | null {
 
 /** One readable screen; `width` in characters bounds the lines. */
 export function renderSummary({ summary, envelope }: ReturnType<typeof summarise>, width = 100): string {
-  const { recording, gaps, oddTicks, batteryMillivolts, accelWr, channels, notes } = summary;
+  const { recording, rows, gaps, oddTicks, batteryMillivolts, accelWr, channels, notes } = summary;
+  const chosen = rows === recording.samples ? "" : `, ${rows} in the chosen range`;
   const when = recording.start === null ? "no absolute time" : `${recording.start}  to  ${recording.end}`;
   const facts: [string, string][] = [
     [
@@ -84,16 +86,19 @@ export function renderSummary({ summary, envelope }: ReturnType<typeof summarise
       `${recording.device}  ${recording.mac}  ${recording.model} (${recording.board} board)  ${recording.firmware}`,
     ],
     ["time", `${when}  (${recording.timeSource}${recording.synchronised ? ", synchronised" : ""})`],
-    ["samples", `${recording.samples} at ${round(recording.rateHz)} Hz, ${duration(recording.durationSeconds)}`],
+    [
+      "samples",
+      `${recording.samples} at ${round(recording.rateHz)} Hz, ${duration(recording.durationSeconds)}${chosen}`,
+    ],
     [
       "gaps",
       gaps.length === 0
         ? "none"
-        : `${oddTicks.gaps}: ${gaps.slice(0, 3).map(gapText).join("; ")}${gaps.length > 3 ? " …" : ""}`,
+        : `${oddTicks.gaps}: ${gaps.slice(0, 3).map(gapText(recording.start)).join("; ")}${gaps.length > 3 ? " …" : ""}`,
     ],
     [
       "odd ticks",
-      `${oddTicks.backward} backward, ${oddTicks.duplicate} duplicate, ${oddTicks.zero} zero; ${oddTicks.rollovers} rollovers`,
+      `${oddTicks.backward} backward, ${oddTicks.duplicate} duplicate, ${oddTicks.zero} zero; ${counted(oddTicks.rollovers, "rollover")}`,
     ],
   ];
   if (batteryMillivolts !== null)
@@ -108,20 +113,21 @@ export function renderSummary({ summary, envelope }: ReturnType<typeof summarise
   const shown = channels
     .map((channel, index) => ({ channel, index }))
     .filter(({ index }) => index > 0 && !/^timestamp/i.test(channels[index]!.signal));
+  const figures = shown.map(({ channel: { min, mean, max, sd } }) =>
+    [min, mean, max, sd].map((value) => (value === null ? "-" : round(value))),
+  );
+  const figureWidth = Math.max(10, ...figures.flat().map(({ length }) => length));
   const nameWidth = Math.max(7, ...shown.map(({ channel }) => channel.signal.length));
-  const columnsWide = 4 * 11;
+  const columnsWide = 4 * (figureWidth + 1);
   const unitWidth = Math.max(4, ...shown.map(({ channel }) => channel.unit.length));
   const sparkWidth = Math.max(8, Math.min(sparkSlices, width - nameWidth - columnsWide - unitWidth - 3));
-  const cells = (values: readonly string[]) => values.map((value) => value.padStart(10)).join(" ");
+  const cells = (values: readonly string[]) => values.map((value) => value.padStart(figureWidth)).join(" ");
   const curve = (text: string) => (envelope === null ? "" : `${text.padEnd(sparkWidth)} `);
   lines.push("", `${"channel".padEnd(nameWidth)} ${cells(["min", "mean", "max", "SD"])}  ${curve("")}unit`);
-  for (const { channel, index } of shown) {
-    const figures = [channel.min, channel.mean, channel.max, channel.sd].map((value) =>
-      value === null ? "-" : round(value),
-    );
+  for (const [row, { channel, index }] of shown.entries()) {
     const spark =
       envelope === null ? "" : sparkline(envelope.min[index]!, envelope.max[index]!, envelope.mean[index]!, sparkWidth);
-    lines.push(`${channel.signal.padEnd(nameWidth)} ${cells(figures)}  ${curve(spark)}${channel.unit}`);
+    lines.push(`${channel.signal.padEnd(nameWidth)} ${cells(figures[row]!)}  ${curve(spark)}${channel.unit}`);
   }
   if (notes.length > 0) lines.push("", ...notes.flatMap(({ message }) => wrapped("note".padEnd(10), message, width)));
   return `${lines.join("\n")}\n`;
@@ -162,9 +168,14 @@ function round(value: number): string {
   return Number(value.toPrecision(6)).toString();
 }
 
-function gapText({ startMs, durationMs, record }: RecordingReport["gaps"][number]): string {
-  const at = isoTime(startMs);
-  return `${round(durationMs / 1000)} s at ${at === null ? "?" : at.slice(11, 23)} (record ${record})`;
+/** With the day where it is not the one the recording began on. */
+function gapText(start: string | null) {
+  return ({ startMs, durationMs, record }: RecordingReport["gaps"][number]): string => {
+    const at = isoTime(startMs) ?? "?";
+    const isSameDay = start === null || at.slice(0, 10) === start.slice(0, 10);
+    const when = isSameDay ? at.slice(11, 23) : at.slice(0, 23).replace("T", " ");
+    return `${round(durationMs / 1000)} s at ${when} (record ${record})`;
+  };
 }
 
 function duration(seconds: number | null): string {

@@ -30,7 +30,7 @@ export type FaultAction =
   | { kind: "loseAnswer" }
   /** 200 without body or useful headers. */
   | { kind: "empty" }
-  /** An answer of some proxy in HTML. */
+  /** An answer of some proxy in HTML, without the store's request id. */
   | { kind: "html"; status: number }
   /** 403 RequestTimeTooSkewed, with a Date header that is off by this much. */
   | { kind: "clockSkew"; offsetMs: number }
@@ -189,7 +189,7 @@ export function substitute(action: FaultAction, requestId: string, now: Date): R
     case "empty":
       return { status: 200, headers: {}, body: "" };
     case "html":
-      return { status: action.status, headers: { "content-type": "text/html" }, body: html };
+      return { status: action.status, headers: { "content-type": "text/html", server: "squid/5.7" }, body: html };
     case "clockSkew": {
       const reply = errorReply({ kind: "error", code: "RequestTimeTooSkewed" }, requestId);
       const date = new Date(now.getTime() + action.offsetMs).toUTCString();

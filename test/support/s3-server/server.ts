@@ -197,7 +197,7 @@ export async function startS3Server(options: S3ServerOptions = {}): Promise<S3Se
 
   async function send(response: ServerResponse, reply: Reply, entry: JournalEntry, fault: FaultAction | null) {
     const common = { "x-amz-request-id": entry.requestId, "x-amz-id-2": "strict-test-server", server: "AmazonS3" };
-    const headers = { ...common, date: world.now().toUTCString(), ...reply.headers };
+    const headers = { ...(fault?.kind === "html" ? {} : common), date: world.now().toUTCString(), ...reply.headers };
     entry.status = reply.status;
     entry.code = reply.code ?? null;
     entry.bytesOut = await sendReply(response, { ...reply, headers }, fault);
