@@ -70,6 +70,7 @@ async function once(tree, files, server) {
       destination: { find: async () => new Map() },
       emit: () => undefined,
       wallClock: Date.now,
+      now: () => performance.now(),
     };
     const before = { client: process.cpuUsage(), serverMs: server.cpuMs() };
     const input = { sessionId, destinationId, prefix: destination.prefix, onBatch: () => undefined };

@@ -9,7 +9,7 @@ import {
   requireDestination,
   requireSource,
 } from "../app.ts";
-import { type Config, configForSource, redactConfig } from "../config.ts";
+import { type Config, configForSource, destinationText, redactConfig } from "../config.ts";
 import { asUploaderError, UploaderError } from "../core/errors.ts";
 import type { Emit, SummaryEvent } from "../core/events.ts";
 import { exitCodeOfAll } from "../core/exit-codes.ts";
@@ -99,12 +99,19 @@ async function passOver(shared: Shared, sources: readonly Watched[]): Promise<nu
   const { syncOnce } = await import("../operations/sync/once.ts");
   const codes: number[] = [];
   for (const source of sources) {
-    if (shared.stopping.aborted) break;
+    if (shared.stopping.aborted) {
+      // What was not looked at is not safe.
+      codes.push(stoppedBy(shared.options.stopSignal()));
+      break;
+    }
     const closing: (() => Promise<void>)[] = [];
+    let isOpen = false;
     try {
       const { cx, input } = await openSource(shared, source, closing);
+      isOpen = true;
       codes.push((await syncOnce(cx, input)).exitCode);
     } catch (error) {
+      if (!isOpen && !shared.stopping.aborted) await tellOfFault(shared, source, error);
       // One source's fault keeps none of the others from being sent.
       if (sources.length === 1) throw error;
       const { code, exitCode, message, hint } = asUploaderError(error);
@@ -116,6 +123,38 @@ async function passOver(shared: Shared, sources: readonly Watched[]): Promise<nu
     }
   }
   return exitCodeOfAll(codes);
+}
+
+/** A source that a pass could not even begin with has failed, too: of those that are known, the database is told. */
+async function tellOfFault({ state, options }: Shared, { name, config }: Watched, error: unknown): Promise<void> {
+  const { resolveLinks } = await import("../adapters/source-tree.ts");
+  const [project, source] = [config.project ?? "default", resolveLinks(requireSource(config))];
+  try {
+    const states = await state.store.sources(project);
+    if (!states.some((each) => each.name === name && each.source === source)) return;
+    await state.store.recordPass({
+      project,
+      name,
+      source,
+      destination: destinationText(requireDestination(config)),
+      host: state.me.host,
+      pid: state.me.pid,
+      intervalSeconds: null,
+      expectEverySeconds: config.expectEverySeconds,
+      errorCode: asUploaderError(error).code,
+      filesSeen: 0,
+      durationMs: 0,
+    });
+  } catch (failure) {
+    // The next pass tells.
+    const { message } = asUploaderError(failure);
+    options.emit({
+      type: "notice",
+      sessionId: null,
+      level: "detail",
+      message: `the pass could not be noted: ${message}`,
+    });
+  }
 }
 
 async function watchAll(

@@ -187,8 +187,8 @@ function listenForReload(emit: Emit, load: () => LoadedConfig, reopenLog: () => 
     reopenLog();
     try {
       const loaded = load();
-      say("the configuration has been read again");
       for (const listener of listeners) listener(loaded);
+      say("the configuration has been read again");
     } catch (error) {
       say(`the configuration stays as it was: ${asUploaderError(error).message}`);
     }

@@ -92,14 +92,18 @@ async function decide(cx: Context, tools: AttemptTools, file: ClaimedFile, elaps
   let condition: Condition = { if: "absent" };
   const known = file.expect === "known" ? await tools.known(file) : null;
 
-  if (known) {
-    // Safe by definition; what is made of a recording may be made otherwise now, with its size and mtime.
-    const isSafe = !derived && known.sizeBytes === file.sizeBytes && known.mtimeNs === file.mtimeNs;
-    const compare = () =>
-      known.sizeBytes === file.sizeBytes ? cx.destination.compare(body, known, signal) : "different";
-    const verdict = isSafe ? "equal" : await compare();
-    if (verdict === "equal") return unchanged(file, known, "unchanged");
-    if (verdict === "unknown" && !derived) return unproven(cx, file);
+  // Safe by definition; what is made of a recording may be made otherwise now, with its size and mtime.
+  const isSafe = known && !derived && known.sizeBytes === file.sizeBytes && known.mtimeNs === file.mtimeNs;
+  if (known && isSafe) return unchanged(file, known, "unchanged");
+  const evidence = known && known.sizeBytes === file.sizeBytes ? await evidenceOf(cx, file, known, signal) : known;
+
+  if (known && evidence) {
+    const verdict =
+      evidence.sizeBytes === file.sizeBytes ? await cx.destination.compare(body, evidence, signal) : "different";
+    if (verdict === "equal") return unchanged(file, { ...known, ...evidence }, "unchanged");
+    // Whether a log's file has changed nobody can tell: then it has.
+    const isSent = !isProven(known) && known.ours && cx.policy.onChange === "replace";
+    if (verdict === "unknown" && !derived && !isSent) return unproven(cx, file);
     if (!known.ours && cx.policy.onConflict !== "replace") return conflict(cx, file, elapsed);
     if (known.ours && cx.policy.onChange === "fail") {
       throw new UploaderError(
@@ -110,7 +114,7 @@ async function decide(cx: Context, tools: AttemptTools, file: ClaimedFile, elaps
         },
       );
     }
-    condition = known.etag === null ? { if: "always" } : { if: "etag", etag: known.etag };
+    condition = evidence.etag === null ? { if: "always" } : { if: "etag", etag: evidence.etag };
   } else if (file.expect === "found") {
     const found = await cx.destination.head(file.key, signal);
     if (found !== "absent" && found !== "unknown") {
@@ -159,6 +163,21 @@ async function decide(cx: Context, tools: AttemptTools, file: ClaimedFile, elaps
     case "conflict":
       return conflict(cx, file, elapsed);
   }
+}
+
+const isProven = ({ checksum, etag }: FoundObject): boolean => checksum !== null || etag !== null;
+
+/** What is known by a log's word alone is asked of the store. null: it does not hold it. */
+async function evidenceOf(
+  cx: Context,
+  file: ClaimedFile,
+  known: KnownObject,
+  signal: AbortSignal,
+): Promise<(FoundObject & Partial<Pick<ObjectFact, "proof">>) | null> {
+  if (isProven(known)) return known;
+  const found = await cx.destination.head(file.key, signal);
+  if (found === "absent") return null;
+  return found === "unknown" ? known : { ...found, proof: found.checksum === null ? "etag_md5" : "checksum_head" };
 }
 
 /** The listing had this key. null: it is to be replaced. */

@@ -2,6 +2,7 @@
  * The one loop that upload, retry and sync share: claim → attempt → settle. It ends when nothing of the session is left
  * to do, when it is told to stop, or with the cause that stops every file.
  */
+import { setMaxListeners } from "node:events";
 import { asUploaderError, type UploaderError } from "../core/errors.ts";
 import { priorities } from "../core/layout.ts";
 import type { ClaimedFile, Ending } from "../core/store.ts";
@@ -60,6 +61,8 @@ export async function drain(cx: Context, input: DrainInput): Promise<DrainResult
   const failed = new AbortController();
   const stopping = AbortSignal.any([cx.stopping, failed.signal]);
   const dropping = AbortSignal.any([cx.dropping, failed.signal]);
+  // Every request on its way listens; Node warns of a leak at eleven.
+  setMaxListeners(0, dropping);
   const gate = createGate(cx, sessionId, stopping);
 
   const provisions = createProvisions(cx, input.destinationId, recorder);

@@ -117,6 +117,13 @@ it("SIGHUP: a source more, without a restart; what cannot be used changes nothin
   configure("hup", ["ecg", "more"]);
   daemon.child.kill("SIGHUP");
   await daemon.has('uploader_source_passes_total{project="hup",source="more",result="ok"}', (value) => value >= 1);
+
+  const [source, destination] = [place.path("hup/ecg"), "s3://no-such-bucket/hup"];
+  configure("hup", [], { sources: [{ name: "ecg", source, destination }] });
+  daemon.child.kill("SIGHUP");
+  await daemon.says(/the configuration stays as it was: .*no-such-bucket does not exist/);
+  settled(`${source}/late.wav`);
+  await daemon.has('uploader_attempts_total{source="ecg",outcome="uploaded",cause=""}', (value) => value === 2);
   expect(await daemon.get("/readyz")).toMatchObject({ status: 200 });
   await daemon.end();
 });

@@ -1,5 +1,5 @@
 /** `uploader sync` as cron and as a service see it: exit codes, signals, several sources, two at once. */
-import { appendFileSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { filesBelow, openWorkplace, textOf, type Workplace } from "./workplace.ts";
 
@@ -78,6 +78,16 @@ describe("sync", () => {
     ]);
     expect((await at.run(["sync", "--config", "clinic.json", "--only", "left", "right"])).exitCode).toBe(0);
     expect((await at.run(["sync", "--config", "clinic.json", "--only", "nobody"])).exitCode).toBe(2);
+
+    // One that was there before, and is not now: whoever asks is told.
+    renameSync(at.path("cards/left"), at.path("cards/pulled"));
+    expect((await at.run(["sync", "--config", "clinic.json"])).exitCode).toBe(2);
+    const told = (await at.run(["status"])).stdout;
+    expect(told).toMatch(/! left: fails \(source_missing\)/);
+    expect(told).not.toMatch(/! gone/);
+    renameSync(at.path("cards/pulled"), at.path("cards/left"));
+    expect((await at.run(["sync", "--config", "clinic.json", "--only", "left"])).exitCode).toBe(0);
+    expect((await at.run(["status"])).stdout).not.toContain("! left");
 
     const watch = at.start(["sync", "--watch", "--config", "clinic.json", "--interval", "1"]);
     await watch.says(/gone: .*waiting for it/);

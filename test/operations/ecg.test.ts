@@ -324,6 +324,32 @@ it("goes on where the older program stopped: nothing is sent again, what has cha
   expect(String(s3.object("clinic", key)!.bytes())).toContain("corrected");
 });
 
+it("a file of the log that was rewritten with its size kept is sent, one that was only touched is not", async () => {
+  const folder = makeOldFolder({ root: clinic.path, reports: 3, users: 0, bucket: "clinic", startMs: morning });
+  nowMs = morning + 30 * 86_400_000;
+  await importLog(
+    { memory: db.store.ecg, listing: null, wallClock: () => nowMs, stopping: new AbortController().signal },
+    {
+      text: readFileSync(folder.log, "utf8"),
+      file: "upload_log.json",
+      zone: openZone("UTC"),
+      destination: { kind: "s3", identity: to.identity, prefix: "" },
+      bucket: "clinic",
+    },
+  );
+  expect(await run()).toMatchObject({ exitCode: 0, filesSafe: 4 });
+
+  const content = (name: string): string => readFileSync(join(clinic.path, name), "utf8");
+  const [touched, rewritten, lost] = [...folder.sent];
+  for (const [name, key] of [touched!, rewritten!]) s3.plant("clinic", key, Buffer.from(content(name)));
+  for (const [name] of [touched!, lost!]) put(name, content(name), nowMs);
+  put(rewritten![0], content(rewritten![0]).replace("trailer", "TRAILER"), nowMs);
+  expect(await run({ policy: { onChange: "replace" } })).toMatchObject({ exitCode: 0, filesUploaded: 2, filesSafe: 4 });
+  const writes = [touched, rewritten, lost].map((each) => s3.object("clinic", each![1])?.writes);
+  expect(writes).toEqual([0, 1, 1]);
+  expect(String(s3.object("clinic", rewritten![1])?.bytes())).toContain("TRAILER");
+});
+
 it("with --check-store, what the store does not hold any more is sent again", async () => {
   const folder = makeOldFolder({ root: clinic.path, reports: 10, users: 0, bucket: "clinic", startMs: morning });
   nowMs = morning + 30 * 86_400_000;

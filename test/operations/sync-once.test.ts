@@ -209,6 +209,33 @@ describe("one pass", () => {
     expect(await db.sql(`select 1 from :"schema".sync_leases where source = $1`, [dock()])).toEqual([]);
   });
 
+  it("has neither failed nor seen everything when it was told to stop", async () => {
+    const cx = context(whileSettling(() => cx.stop()));
+    await runOnce(cx).catch(() => undefined);
+    expect((await db.store.sources(null)).filter(({ source }) => source === dock())).toEqual([]);
+  });
+
+  it("asks about many files at once without a warning of leaks", async () => {
+    const names = Array.from({ length: 40 }, (_, n) => `many/${n}.csv`);
+    makeTree(scratch.path, Object.fromEntries(names.map((name) => [`dock/${name}`, name])));
+    const warnings: string[] = [];
+    const onWarning = ({ name }: Error): void => void warnings.push(name);
+    process.on("warning", onWarning);
+    const destination: Destination = {
+      ...to,
+      find: async (keys) =>
+        new Map(keys.map((key) => [key, { sizeBytes: 1, etag: null, checksum: null, versionId: null }])),
+      head: async (key, signal) => {
+        signal.addEventListener("abort", () => undefined);
+        return to.head(key, signal);
+      },
+    };
+    await runOnce(context({ destination, concurrency: 40 }));
+    await new Promise(setImmediate);
+    process.off("warning", onWarning);
+    expect(warnings).toEqual([]);
+  });
+
   it("takes files that failed before again, in the next pass", async () => {
     let broken = true;
     const destination: Destination = {

@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import type { Config } from "../../config.ts";
 import { asUploaderError } from "../../core/errors.ts";
+import type { Emit } from "../../core/events.ts";
 import type { Bandwidth } from "../../core/ports.ts";
 import { exitStatusHelp } from "../exit-status.ts";
 import { type Face, openFace } from "../face.ts";
@@ -94,6 +95,8 @@ async function work(face: Face, { only = [], watch = false, skipTrigger = false 
   let { config } = face.loaded;
   let bandwidth: Bandwidth | null = null;
   let reloading = new AbortController();
+  /** The newest one that came as far as READY. */
+  let usable: Config | null = null;
   const daemon = watch ? await (await import("../daemon.ts")).openDaemon(face, config) : null;
   face.onReload((loaded) => {
     // One that says nothing of what to send where leaves everything as it was.
@@ -106,16 +109,21 @@ async function work(face: Face, { only = [], watch = false, skipTrigger = false 
     config = loaded.config;
     if (isOther && watch) reloading.abort();
   });
+  const emit: Emit = daemon?.emit ?? face.emit;
   try {
     for (;;) {
-      const sources = sourcesOf(config, only);
+      const running = config;
+      const sources = sourcesOf(running, only);
       daemon?.watch(sources.map(({ name, config: own }) => ({ name, project: own.project ?? "default" })));
       const code = await runSync({
-        config,
+        config: running,
         only,
         watch,
         skipTrigger,
-        emit: daemon?.emit ?? face.emit,
+        emit(event) {
+          if (event.type === "ready") usable = running;
+          emit(event);
+        },
         ...(daemon && { emitFor: daemon.emitFor, onBeat: daemon.onBeat, onState: daemon.onState }),
         stopping,
         dropping,
@@ -124,6 +132,18 @@ async function work(face: Face, { only = [], watch = false, skipTrigger = false 
         onBandwidth: (opened) => {
           bandwidth = opened;
         },
+      }).catch((error: unknown) => {
+        const { code, message } = asUploaderError(error);
+        // Read again and found wanting: the one before goes on.
+        if (usable === null || running === usable || code === "internal" || stopping.aborted) throw error;
+        if (config === running) config = usable;
+        face.emit({
+          type: "notice",
+          sessionId: null,
+          level: "warn",
+          message: `the configuration stays as it was: ${message}`,
+        });
+        return "reload" as const;
       });
       if (code !== "reload") {
         process.exitCode = code;

@@ -5,7 +5,7 @@ import { sendDue } from "../deliveries.ts";
 import type { SourceInput, SyncContext } from "./context.ts";
 import { keepSource } from "./lease.ts";
 import { createLooker, type LookInput } from "./look.ts";
-import { tellOfPass } from "./pass.ts";
+import { type Pass, tellOfPass } from "./pass.ts";
 import { addSafe, nextWork, noFiles, runSyncSession, type SourceState } from "./session.ts";
 
 /** Throws lease_held when another process looks after this source. */
@@ -16,6 +16,11 @@ export async function syncOnce(given: SyncContext, source: SourceInput): Promise
   await given.store.takeSource(destinationId, work, given.me);
   const lease = keepSource(given, destinationId, work);
   const cx = { ...given, stopping: AbortSignal.any([given.stopping, lease.lost]) };
+  const tell = async (pass: Omit<Pass, "durationMs" | "fullScan" | "intervalSeconds">): Promise<void> => {
+    // One that was told to stop has neither failed nor seen everything.
+    if (cx.stopping.aborted) return;
+    await tellOfPass(cx, source, { ...pass, durationMs: cx.now() - startedMs, fullScan: true, intervalSeconds: null });
+  };
   try {
     // What a finished session has settled, or left failed, is a new one's business.
     const unfinished = isFinished ? 0 : sessionId;
@@ -57,28 +62,16 @@ export async function syncOnce(given: SyncContext, source: SourceInput): Promise
             dayStart: null,
           });
     const summary = outcome?.summary ?? (await nothingToDo(cx, source, state, cx.now() - startedMs));
-    await tellOfPass(cx, source, {
+    await tell({
       sessionId: outcome ? state.sessionId : null,
       error: outcome?.fault ?? null,
       notReady: looker.notReady,
       filesThisRun: summary.filesThisRun,
       bytesThisRun: summary.bytesThisRun,
-      durationMs: cx.now() - startedMs,
-      fullScan: true,
-      intervalSeconds: null,
     });
     return summary;
   } catch (error) {
-    await tellOfPass(cx, source, {
-      sessionId: null,
-      error: asUploaderError(error),
-      notReady: 0,
-      filesThisRun: 0,
-      bytesThisRun: 0,
-      durationMs: cx.now() - startedMs,
-      fullScan: true,
-      intervalSeconds: null,
-    });
+    await tell({ sessionId: null, error: asUploaderError(error), notReady: 0, filesThisRun: 0, bytesThisRun: 0 });
     throw lease.lost.aborted ? lease.lost.reason : error;
   } finally {
     await lease.end();
