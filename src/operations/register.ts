@@ -7,7 +7,7 @@ import { asUploaderError, type ErrorCode } from "../core/errors.ts";
 import { compareKeys, joinKey, keyProblem, keyStart, refusalKey } from "../core/key.ts";
 import { type Layout, type LayoutFile, type LayoutPlan, mirrorLayout, type Placement } from "../core/layout.ts";
 import type { FoundObject, Oddity, OddKind, ScannedFile } from "../core/ports.ts";
-import type { Candidate, Refusal } from "../core/store.ts";
+import type { Candidate, Refusal, Verdicts } from "../core/store.ts";
 import type { WaitingFile } from "../core/sync.ts";
 import type { Context } from "./context.ts";
 
@@ -232,14 +232,18 @@ export async function registerTree(cx: Context, input: RegisterInput, signal: Ab
     layout.takes === "batches" && (await cx.store.untouched(sessionId, destinationId, keyStart(prefix)));
   const ask = (files: readonly LayoutFile[]): Promise<LayoutPlan> =>
     layout.plan(files, asItIs(cx.wallClock(), destinationId, prefix));
-  const take = async (placements: readonly Placement[]): Promise<void> => {
-    const { possible, refused } = candidatesOf(placements, prefix);
+  const judge = async (files: readonly Candidate[]): Promise<Verdicts> =>
+    isUntouched
+      ? { fresh: [...files], known: [], renewed: [], safeFiles: 0, safeBytes: 0 }
+      : await cx.store.judge(sessionId, destinationId, files);
+  const take = async (
+    { possible, refused }: ReturnType<typeof candidatesOf>,
+    judged?: Promise<Verdicts>,
+  ): Promise<void> => {
     await refuse(refused);
     const awaited = possible.filter(({ path, body }) => !body && waiting.has(path));
     await cx.store.rekey(sessionId, awaited);
-    const verdicts = isUntouched
-      ? { fresh: possible, known: [], renewed: [], safeFiles: 0, safeBytes: 0 }
-      : await cx.store.judge(sessionId, destinationId, possible);
+    const verdicts = await (judged ?? judge(possible));
     const wanting = await undecoded(cx, input, possible);
     const found = await listing(cx, sessionId, verdicts.fresh, signal);
     const listed = verdicts.fresh.filter((file) => found?.has(file.key));
@@ -268,7 +272,22 @@ export async function registerTree(cx: Context, input: RegisterInput, signal: Ab
     await cx.store.scanned(sessionId, totals.safeFiles, totals.safeBytes, false);
     input.onBatch(totals);
   };
-  for await (const batch of readAhead(untilAborted(cx.source.scan(signal), signal))) {
+  /** What is known of a batch is asked as soon as it is scanned, while the one before is registered. */
+  async function* batches() {
+    for await (const batch of untilAborted(cx.source.scan(signal), signal)) {
+      const sorted = sortBatch(batch.files, prefix);
+      if (layout.takes === "folder") {
+        yield { batch, ...sorted, work: null };
+        continue;
+      }
+      const candidates = candidatesOf((await ask(sorted.possible)).placements, prefix);
+      const judged = judge(candidates.possible);
+      // It is awaited in its turn; if that never comes, nobody asks for its error.
+      judged.catch(() => undefined);
+      yield { batch, ...sorted, work: { candidates, judged } };
+    }
+  }
+  for await (const { batch, possible, refused, work } of readAhead(batches())) {
     totals.excluded += batch.excludedFiles;
     for (const oddity of batch.oddities) {
       totals.oddities.set(oddity.kind, (totals.oddities.get(oddity.kind) ?? 0) + 1);
@@ -287,15 +306,14 @@ export async function registerTree(cx: Context, input: RegisterInput, signal: Ab
       cx.emit({ type: "notice", sessionId, level: "detail", message: `${file.path}: ${what}` });
     }
 
-    const { possible, refused } = sortBatch(batch.files, prefix);
     refused.push(...batch.oddities.filter((oddity) => oddity.kind.startsWith("unreadable")).map(unreadable(prefix)));
     await refuse(refused);
     for (const file of batch.files) {
       totals.files++;
       totals.bytes += file.sizeBytes;
     }
-    if (layout.takes === "folder") whole.push(...possible);
-    else await take((await ask(possible)).placements);
+    if (work === null) whole.push(...possible);
+    else await take(work.candidates, work.judged);
   }
   if (layout.takes === "folder" && !signal.aborted) {
     const { placements, leftOut, notices, ...plan } = await ask(whole);
@@ -316,7 +334,7 @@ export async function registerTree(cx: Context, input: RegisterInput, signal: Ab
       destinationId,
       leftOut.map((file) => ({ ...file, key: joinKey(prefix, file.key) })),
     );
-    for (const batch of inBatches(placements)) await take(batch);
+    for (const batch of inBatches(placements)) await take(candidatesOf(batch, prefix));
   }
   if (!signal.aborted) await cx.store.scanned(sessionId, totals.safeFiles, totals.safeBytes, true);
   return totals;

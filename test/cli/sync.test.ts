@@ -28,6 +28,8 @@ describe("sync", () => {
     const third = await at.run(["sync", dock, "s3://reef/one", ...quick]);
     expect([third.exitCode, third.stdout]).toEqual([4, expect.stringContaining("still")]);
     const files = await at.run(["files", "latest", "--project", "reef", "--status", "pending", "--json"]);
+    const status = await at.run(["status", "latest", "--project", "reef"]);
+    expect(status.stdout).toContain("left is looked at by the next pass of sync");
     expect(files.events()[0]).toMatchObject({ localPath: "half.json", reason: "incomplete" });
 
     expect((await at.run(["sync"])).exitCode).toBe(2);

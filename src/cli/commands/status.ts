@@ -220,7 +220,11 @@ function statusText({ row, workers, causes, pace, nowMs, configFlag }: Known): s
   }
   const unfinished = ["in_progress", "interrupted", "failed"].includes(row.status);
   if (unfinished && !workers.some((worker) => worker.live)) {
-    lines.push("  next: nobody works on it; the same upload command goes on from here");
+    lines.push(
+      row.command === "sync"
+        ? "  next: what is left is looked at by the next pass of sync"
+        : "  next: nobody works on it; the same upload command goes on from here",
+    );
   } else if (row.filesFailed > 0) {
     lines.push(`  list:  uploader files ${row.id} --status failed${configFlag}`);
     lines.push(
