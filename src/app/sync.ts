@@ -14,6 +14,7 @@ import { asUploaderError, UploaderError } from "../core/errors.ts";
 import type { Emit, SummaryEvent } from "../core/events.ts";
 import { exitCodeOfAll } from "../core/exit-codes.ts";
 import type { Bandwidth } from "../core/ports.ts";
+import type { SourceState } from "../core/sources.ts";
 import type { SourceInput, SyncContext } from "../operations/sync/context.ts";
 import { openLayout } from "./layout.ts";
 import { checkTarget, openTarget } from "./target.ts";
@@ -69,7 +70,7 @@ export async function runSync(options: SyncOptions): Promise<number | "reload"> 
   const top = { config: watch ? patient(config) : config, emit, stopping, dropping: options.dropping };
   try {
     const state = await openWhenThere(watch, { emit, stopping, onBeat, name: null }, () => openState(top));
-    if (state === null) return 0;
+    if (state === null) return endOfWatch(options, { files: 0, bytes: 0 }, 0);
     closing.push(() => state.store.close());
     options.onState?.(state);
     const bandwidth = await openBandwidth(top);
@@ -128,15 +129,20 @@ async function passOver(shared: Shared, sources: readonly Watched[]): Promise<nu
 /** A source that a pass could not even begin with has failed, too: of those that are known, the database is told. */
 async function tellOfFault({ state, options }: Shared, { name, config }: Watched, error: unknown): Promise<void> {
   const { resolveLinks } = await import("../adapters/source-tree.ts");
-  const [project, source] = [config.project ?? "default", resolveLinks(requireSource(config))];
+  const project = config.project ?? "default";
+  const source = resolveLinks(requireSource(config));
+  const destination = destinationText(requireDestination(config));
   try {
     const states = await state.store.sources(project);
-    if (!states.some((each) => each.name === name && each.source === source)) return;
+    // A mistyped command is nobody's silence, and a daemon tells of its own.
+    const isOurs = (each: SourceState): boolean =>
+      each.name === name && each.source === source && each.destination === destination && each.holderPid === null;
+    if (!states.some(isOurs)) return;
     await state.store.recordPass({
       project,
       name,
       source,
-      destination: destinationText(requireDestination(config)),
+      destination,
       host: state.me.host,
       pid: state.me.pid,
       intervalSeconds: null,
@@ -199,9 +205,17 @@ async function watchAll(
   const ends = await Promise.allSettled(sources.map(watchOne));
   const end = ends.find((each) => each.status === "rejected");
   if (end) throw end.reason;
-  if (options.reloading?.aborted && !options.stopping.aborted) return "reload";
-  const exitCode = stoppedBy(options.stopSignal());
-  options.emit(summaryOf(sent, performance.now() - startedMs, exitCode));
+  return endOfWatch(options, sent, performance.now() - startedMs);
+}
+
+function endOfWatch(
+  { emit, reloading, stopping, stopSignal }: SyncOptions,
+  sent: { files: number; bytes: number },
+  durationMs: number,
+): number | "reload" {
+  if (reloading?.aborted && !stopping.aborted) return "reload";
+  const exitCode = stoppedBy(stopSignal());
+  emit(summaryOf(sent, durationMs, exitCode));
   return exitCode;
 }
 

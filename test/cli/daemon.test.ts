@@ -128,6 +128,17 @@ it("SIGHUP: a source more, without a restart; what cannot be used changes nothin
   await daemon.end();
 });
 
+it("while the database is away: SIGHUP goes on, SIGTERM ends it with 143", async () => {
+  const config = configure("waits", ["ecg"]);
+  const running = place.start(["sync", "--watch", "--config", config, "--database-url", "postgres://a@127.0.0.1:1/a"]);
+  await running.says(/no answer from the database .*; waiting for it/);
+  configure("waits", ["ecg", "more"]);
+  running.child.kill("SIGHUP");
+  await running.says(/read again[^]*no answer from the database .*; waiting for it/);
+  running.child.kill("SIGTERM");
+  expect(await running.ended).toMatchObject({ exitCode: 143 });
+});
+
 it("is not offered to other machines unless somebody says so", async () => {
   const config = configure("remote", ["ecg"]);
   const refused = await place.run(["sync", "--watch", "--config", config, "--http", "0.0.0.0:0"]);
