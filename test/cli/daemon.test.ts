@@ -134,7 +134,7 @@ it("while the database is away: SIGHUP goes on, SIGTERM ends it with 143", async
   await running.says(/no answer from the database .*; waiting for it/);
   configure("waits", ["ecg", "more"]);
   running.child.kill("SIGHUP");
-  await running.says(/read again[^]*no answer from the database .*; waiting for it/);
+  await running.says(/read again[\s\S]*no answer from the database .*; waiting for it/);
   running.child.kill("SIGTERM");
   expect(await running.ended).toMatchObject({ exitCode: 143 });
 });
