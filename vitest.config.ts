@@ -11,6 +11,7 @@ export default defineConfig({
     hookTimeout: 120_000,
     expect: { poll: { timeout: 60_000, interval: 20 } },
     pool: "forks",
-    maxWorkers: 2,
+    // One more than the two cores that are promised: tests of real programs wait for them a third of their time.
+    maxWorkers: 3,
   },
 });

@@ -1,6 +1,8 @@
 /** Whoever runs it: the embedded database, a folder, and nothing else. */
-import { chownSync, existsSync, mkdirSync, rmSync, statSync } from "node:fs";
+
+import { chownSync, existsSync, mkdirSync, statSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { removeFolder } from "../support/remove-folder.ts";
 import { filesBelow, openWorkplace, stopServer, type Workplace } from "./workplace.ts";
 
 let place: Workplace;
@@ -55,7 +57,7 @@ describe.concurrent("uploader upload CARD archive, with nothing installed", () =
       await used("homeless", { HOME: undefined }, nobody);
     } finally {
       stopServer(state);
-      rmSync(state, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
+      await removeFolder(state);
     }
   });
 

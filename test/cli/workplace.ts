@@ -1,10 +1,12 @@
 /** The real program as a child process, in a folder of its own, with a strict store and a schema of its own. */
+
 import { type ChildProcess, spawn } from "node:child_process";
-import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type TestDatabase, testDatabase } from "../support/database.ts";
+import { removeFolder } from "../support/remove-folder.ts";
 import { type S3Server, type S3ServerOptions, startS3Server } from "../support/s3-server/server.ts";
 import { makeTree, type TreeContents } from "../support/tree.ts";
 
@@ -139,7 +141,7 @@ export async function openWorkplace(options: S3ServerOptions = {}): Promise<Work
       for (const name of readdirSync(folder)) stopServer(join(folder, name));
       await s3.close();
       await db.drop();
-      rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
+      await removeFolder(folder);
     },
   };
 }

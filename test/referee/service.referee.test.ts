@@ -1,6 +1,7 @@
 /** Our units as systemd reads them, and our words as they arrive through systemd's own helper. */
+
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -9,6 +10,7 @@ import { openNotifier } from "../../src/adapters/notify.ts";
 import { type ServicePlan, serviceUnit, timerUnit } from "../../src/core/service-unit.ts";
 import { stopServer } from "../cli/workplace.ts";
 import { openNotifySocket } from "../support/notify-socket.ts";
+import { removeFolder } from "../support/remove-folder.ts";
 import { refereeSuite } from "./packages.ts";
 
 const has = (program: string): boolean => spawnSync(program, ["--version"]).error === undefined;
@@ -20,7 +22,7 @@ refereeSuite("under systemd", missing, () => {
   beforeEach(() => {
     folder = mkdtempSync(join(tmpdir(), "uploader-unit-"));
   });
-  afterEach(() => rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }));
+  afterEach(() => removeFolder(folder));
 
   const plan = (over: Partial<ServicePlan> = {}): ServicePlan => ({
     name: "uploader-sync",

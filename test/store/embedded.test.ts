@@ -7,6 +7,7 @@ import { isRunning, ownIdentity } from "../../src/store/embedded/process-identit
 import { readServer } from "../../src/store/embedded/server.ts";
 import { openSession, type Session } from "../../src/store/embedded/session.ts";
 import { type EmbeddedAddress, embeddedUrl, ensureEmbedded } from "../../src/store/embedded.ts";
+import { removeFolder } from "../support/remove-folder.ts";
 import { built, type Program, runProgram } from "./embedded-build.ts";
 
 const isRoot = process.getuid?.() === 0;
@@ -35,7 +36,7 @@ afterEach(() => {
 });
 afterAll(async () => {
   await stopKeeper(state);
-  rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+  await removeFolder(folder);
 });
 
 /** A process that finds or starts the server, keeps a connection, and says when its server was started, or its error. */
@@ -165,7 +166,7 @@ describe("the bundled server", () => {
     const deleted = join(folder, "deleted");
     await ensureEmbedded({ stateDirectory: deleted, idleSeconds: 60 });
     const [keeper, server] = [keeperPid(deleted), serverPid(deleted)];
-    rmSync(deleted, { recursive: true, maxRetries: 5 });
+    await removeFolder(deleted);
     await until(() => !isRunning(keeper) && !isRunning(server));
   });
 
@@ -248,7 +249,7 @@ describe.runIf(isRoot)("the bundled server of other users", () => {
       expect(statSync(join(directory, "database")).uid).toBe(nobody);
       await stopKeeper(directory);
     } finally {
-      rmSync(own, { recursive: true, force: true, maxRetries: 5 });
+      await removeFolder(own);
     }
   });
 

@@ -1,10 +1,12 @@
 /** One embedded server for all test files, as `uploader` itself starts it; or TEST_DATABASE_URL. */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+
+import { mkdtempSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pg from "pg";
 import type { TestProject } from "vitest/node";
 import { embeddedUrl, ensureEmbedded } from "../../src/store/embedded.ts";
+import { removeFolder } from "./remove-folder.ts";
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const named = process.env.TEST_DATABASE_URL;
@@ -26,6 +28,6 @@ export default async function setup(project: TestProject): Promise<() => Promise
     await presence.end();
     const pid = Number(readFileSync(join(stateDirectory, "database", "postmaster.pid"), "utf8").split("\n")[0]);
     process.kill(pid, "SIGINT");
-    rmSync(join(stateDirectory, ".."), { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
+    await removeFolder(join(stateDirectory, ".."));
   };
 }
