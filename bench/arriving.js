@@ -21,15 +21,7 @@ const child = spawn(
   process.execPath,
   [values.program, "sync", "--watch", dock, "s3://soak/C1", "--settle", String(settleSeconds), "--json"],
   {
-    env: {
-      ...process.env,
-      UPLOADER_STATE_DIR: join(folder, "state"),
-      AWS_ENDPOINT_URL_S3: store.endpoint,
-      AWS_ACCESS_KEY_ID: "soak",
-      AWS_SECRET_ACCESS_KEY: "soaksoaksoak",
-      AWS_REGION: "eu-west-1",
-      AWS_EC2_METADATA_DISABLED: "true",
-    },
+    env: store.env(join(folder, "state")),
     stdio: ["ignore", "pipe", "inherit"],
   },
 );

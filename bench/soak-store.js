@@ -72,8 +72,19 @@ export async function openSoakStore() {
   const listen = (port) => new Promise((resolve) => server.listen(port, "127.0.0.1", resolve));
   await listen(0);
   const { port } = server.address();
+  const endpoint = `http://127.0.0.1:${port}`;
   return {
-    endpoint: `http://127.0.0.1:${port}`,
+    endpoint,
+    /** For an uploader that sends here. */
+    env: (stateDirectory) => ({
+      ...process.env,
+      UPLOADER_STATE_DIR: stateDirectory,
+      AWS_ENDPOINT_URL_S3: endpoint,
+      AWS_ACCESS_KEY_ID: "soak",
+      AWS_SECRET_ACCESS_KEY: "soaksoaksoak",
+      AWS_REGION: "eu-west-1",
+      AWS_EC2_METADATA_DISABLED: "true",
+    }),
     objects,
     faults,
     writtenAgain: () => again,

@@ -41,15 +41,7 @@ const say = (text) => console.error(`${new Date().toISOString().slice(11, 19)} $
 const chance = (n) => Math.floor(Math.random() * n);
 
 const store = await openSoakStore();
-const env = {
-  ...process.env,
-  UPLOADER_STATE_DIR: join(folder, "state"),
-  AWS_ENDPOINT_URL_S3: store.endpoint,
-  AWS_ACCESS_KEY_ID: "soak",
-  AWS_SECRET_ACCESS_KEY: "soaksoaksoak",
-  AWS_REGION: "eu-west-1",
-  AWS_EC2_METADATA_DISABLED: "true",
-};
+const env = store.env(join(folder, "state"));
 
 // The bundled database, through a door that can be shut.
 const direct = spawnSync(process.execPath, [values.program, "db", "url"], { env, encoding: "utf8" }).stdout.trim();

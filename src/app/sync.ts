@@ -11,7 +11,7 @@ import {
 } from "../app.ts";
 import { type Config, configForSource, destinationText, redactConfig } from "../config.ts";
 import { asUploaderError, UploaderError } from "../core/errors.ts";
-import type { Emit, SummaryEvent } from "../core/events.ts";
+import { type Emit, type SummaryEvent, summaryWithoutSession } from "../core/events.ts";
 import { exitCodeOfAll } from "../core/exit-codes.ts";
 import type { Bandwidth } from "../core/ports.ts";
 import type { SourceState } from "../core/sources.ts";
@@ -290,22 +290,15 @@ async function openSource(
   return { cx, input };
 }
 
-const summaryOf = (sent: { files: number; bytes: number }, durationMs: number, exitCode: number): SummaryEvent => ({
-  type: "summary",
-  sessionId: null,
-  status: "interrupted",
-  totalFiles: sent.files,
-  totalBytes: sent.bytes,
-  filesSafe: 0,
-  filesUploaded: sent.files,
-  filesSkipped: 0,
-  filesFailed: 0,
-  failures: [],
-  filesNotReady: 0,
-  filesUndecoded: 0,
-  bytesUploaded: sent.bytes,
-  filesThisRun: sent.files,
-  bytesThisRun: sent.bytes,
-  durationMs: Math.round(durationMs),
-  exitCode,
-});
+const summaryOf = (sent: { files: number; bytes: number }, durationMs: number, exitCode: number): SummaryEvent =>
+  summaryWithoutSession({
+    status: "interrupted",
+    totalFiles: sent.files,
+    totalBytes: sent.bytes,
+    filesUploaded: sent.files,
+    bytesUploaded: sent.bytes,
+    filesThisRun: sent.files,
+    bytesThisRun: sent.bytes,
+    durationMs: Math.round(durationMs),
+    exitCode,
+  });

@@ -1,6 +1,7 @@
 /** What a watch waits for, instead of ending. */
 import { asUploaderError, type ErrorCode } from "../core/errors.ts";
 import type { Emit } from "../core/events.ts";
+import { exitCodeOfSignal, type StopSignal } from "../core/exit-codes.ts";
 
 /** Causes that a watch waits for when it begins; the others are mistakes, which nobody would see for days. */
 export const mayComeBack: ReadonlySet<ErrorCode> = new Set([
@@ -44,5 +45,4 @@ export async function openWhenThere<T>(watch: boolean, waiting: Waiting, open: (
 }
 
 /** The exit code of a watch that was told to end. */
-export const stoppedBy = (signal: "SIGINT" | "SIGTERM" | null): number =>
-  signal === "SIGTERM" ? 143 : signal === "SIGINT" ? 130 : 0;
+export const stoppedBy = (signal: StopSignal | null): number => (signal === null ? 0 : exitCodeOfSignal(signal));

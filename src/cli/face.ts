@@ -5,6 +5,7 @@ import type { Command } from "commander";
 import { type LoadedConfig, loadConfig } from "../config.ts";
 import { asUploaderError } from "../core/errors.ts";
 import type { Emit } from "../core/events.ts";
+import { exitCodeOfSignal, type StopSignal } from "../core/exit-codes.ts";
 import type { GivenFlags } from "./flags.ts";
 import { openLog } from "./log.ts";
 import { createRenderer, mayDraw, type Renderer, type RenderOptions } from "./render.ts";
@@ -110,9 +111,6 @@ function colorWanted(options: GlobalFlags, env: NodeJS.ProcessEnv): boolean {
   if (env.FORCE_COLOR && env.FORCE_COLOR !== "0") return true;
   return process.stderr.isTTY === true && env.TERM !== "dumb";
 }
-
-type StopSignal = "SIGINT" | "SIGTERM";
-const exitCodeOfSignal = (signal: StopSignal): number => (signal === "SIGTERM" ? 143 : 130);
 
 /** What Node waits for when it exits: threads that may be stuck in the kernel, on a dead mount or a silent name server. */
 const mayBeStuck = /^(FSReq|GetAddrInfo|GetNameInfo|MessagePort|Worker)/;

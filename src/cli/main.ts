@@ -1,7 +1,7 @@
 /** Parses, runs one command, sets the exit code. The only file that prints an error or ends the process. */
 import { CommanderError } from "commander";
 import { asUploaderError, errorCodes, UploaderError } from "../core/errors.ts";
-import type { SummaryEvent } from "../core/events.ts";
+import { summaryWithoutSession } from "../core/events.ts";
 import { fold } from "./format.ts";
 import { isJournal } from "./log.ts";
 import { buildProgram } from "./program.ts";
@@ -68,26 +68,6 @@ function usageError(error: CommanderError): UploaderError {
 /** Commands whose last line in JSON is a summary, also when they were refused before there was a session. */
 const runs = new Set(["upload", "retry", "sync"]);
 
-const refused = (exitCode: number): SummaryEvent => ({
-  type: "summary",
-  sessionId: null,
-  status: "failed",
-  totalFiles: 0,
-  totalBytes: 0,
-  filesSafe: 0,
-  filesUploaded: 0,
-  filesSkipped: 0,
-  filesFailed: 0,
-  failures: [],
-  filesNotReady: 0,
-  filesUndecoded: 0,
-  bytesUploaded: 0,
-  filesThisRun: 0,
-  bytesThisRun: 0,
-  durationMs: 0,
-  exitCode,
-});
-
 function report(error: UploaderError, given: readonly string[]): void {
   const { code, exitCode, message, hint } = error;
   process.exitCode = exitCode;
@@ -95,7 +75,9 @@ function report(error: UploaderError, given: readonly string[]): void {
     const event = { type: "error", sessionId: null, code, exitCode, message, hint: hint ?? null } as const;
     process.stdout.write(`${JSON.stringify(jsonEvent(event, Date.now()))}\n`);
     if (asked !== null && runs.has(asked)) {
-      process.stdout.write(`${JSON.stringify(jsonEvent(refused(exitCode), Date.now()))}\n`);
+      process.stdout.write(
+        `${JSON.stringify(jsonEvent(summaryWithoutSession({ status: "failed", exitCode }), Date.now()))}\n`,
+      );
     }
     return;
   }

@@ -80,6 +80,30 @@ export interface SummaryEvent {
   exitCode: number;
 }
 
+/** The last line of a run that had no session: all that is not said is 0. */
+export const summaryWithoutSession = ({
+  status,
+  ...said
+}: Pick<SummaryEvent, "status" | "exitCode"> & Partial<SummaryEvent>): SummaryEvent => ({
+  type: "summary",
+  sessionId: null,
+  status,
+  totalFiles: 0,
+  totalBytes: 0,
+  filesSafe: 0,
+  filesUploaded: 0,
+  filesSkipped: 0,
+  filesFailed: 0,
+  failures: [],
+  filesNotReady: 0,
+  filesUndecoded: 0,
+  bytesUploaded: 0,
+  filesThisRun: 0,
+  bytesThisRun: 0,
+  durationMs: 0,
+  ...said,
+});
+
 /** One source has been looked at by `sync`, and what was ready has been sent. */
 export interface PassEvent {
   type: "pass";

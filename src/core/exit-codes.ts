@@ -5,7 +5,7 @@ const precedence = [1, 2, 130, 143, 13, 12, 14, 11, 15, 3, 16, 4, 10, 0] as cons
 
 export interface Outcome {
   fault: ErrorCode | null;
-  signal: "SIGINT" | "SIGTERM" | null;
+  signal: StopSignal | null;
   filesFailed: number;
   filesConflicting: number;
   filesNotReady: number;
@@ -16,10 +16,13 @@ export interface Outcome {
 export const exitCodeOfAll = (codes: readonly number[]): number =>
   precedence.find((code) => codes.includes(code)) ?? (codes.length === 0 ? 0 : 1);
 
+export type StopSignal = "SIGINT" | "SIGTERM";
+export const exitCodeOfSignal = (signal: StopSignal): number => (signal === "SIGTERM" ? 143 : 130);
+
 export function exitCodeOf(outcome: Outcome): number {
   const applies = new Set<number>([0]);
   if (outcome.fault) applies.add(errorCodes[outcome.fault].exit);
-  if (outcome.signal) applies.add(outcome.signal === "SIGINT" ? 130 : 143);
+  if (outcome.signal) applies.add(exitCodeOfSignal(outcome.signal));
   if (outcome.filesFailed > 0 || outcome.filesConflicting > 0) applies.add(3);
   if (outcome.filesNotReady > 0) applies.add(4);
   if (outcome.triggerDue) applies.add(16);

@@ -284,20 +284,25 @@ it("two processes that decide at once agree", async () => {
   expect(new Set(plans.map(({ placements }) => placements[0]!.key)).size).toBe(1);
 });
 
+/** `import-log`, of a log in UTC; `listing`: as with --check-store. */
+const takeOver = (log: string, listing: typeof to | null = null) =>
+  importLog(
+    { memory: db.store.ecg, listing, wallClock: () => nowMs, stopping: new AbortController().signal },
+    {
+      text: readFileSync(log, "utf8"),
+      file: "upload_log.json",
+      zone: openZone("UTC"),
+      destination: { kind: "s3", identity: to.identity, prefix: "" },
+      bucket: "clinic",
+    },
+  );
+
 it("goes on where the older program stopped: nothing is sent again, what has changed goes to its old key", async () => {
   const folder = makeOldFolder({ root: clinic.path, reports: 60, users: 3, bucket: "clinic", startMs: morning });
   nowMs = morning + 30 * 86_400_000;
-  const input = {
-    text: readFileSync(folder.log, "utf8"),
-    file: "upload_log.json",
-    zone: openZone("UTC"),
-    destination: { kind: "s3", identity: to.identity, prefix: "" },
-    bucket: "clinic",
-  } as const;
-  const cx = { memory: db.store.ecg, listing: null, wallClock: () => nowMs, stopping: new AbortController().signal };
-  const imported = await importLog(cx, input);
+  const imported = await takeOver(folder.log);
   expect(imported).toMatchObject({ entries: folder.entries, keys: 63, users: 3, problems: [], keysKnown: 0 });
-  expect(await importLog(cx, input)).toMatchObject({ keys: 0, keysKnown: 63, users: 0, usersKnown: 3 });
+  expect(await takeOver(folder.log)).toMatchObject({ keys: 0, keysKnown: 63, users: 0, usersKnown: 3 });
   expect(await tryOut()).toMatchObject({ toSend: 0, changed: 0, waiting: 0, safeFiles: 63 });
 
   const first = await run();
@@ -327,16 +332,7 @@ it("goes on where the older program stopped: nothing is sent again, what has cha
 it("a file of the log that was rewritten with its size kept is sent, one that was only touched is not", async () => {
   const folder = makeOldFolder({ root: clinic.path, reports: 3, users: 0, bucket: "clinic", startMs: morning });
   nowMs = morning + 30 * 86_400_000;
-  await importLog(
-    { memory: db.store.ecg, listing: null, wallClock: () => nowMs, stopping: new AbortController().signal },
-    {
-      text: readFileSync(folder.log, "utf8"),
-      file: "upload_log.json",
-      zone: openZone("UTC"),
-      destination: { kind: "s3", identity: to.identity, prefix: "" },
-      bucket: "clinic",
-    },
-  );
+  await takeOver(folder.log);
   expect(await run()).toMatchObject({ exitCode: 0, filesSafe: 4 });
 
   const content = (name: string): string => readFileSync(join(clinic.path, name), "utf8");
@@ -355,16 +351,7 @@ it("with --check-store, what the store does not hold any more is sent again", as
   nowMs = morning + 30 * 86_400_000;
   const [gone, ...held] = [...folder.sent.values()];
   for (const key of held) s3.plant("clinic", key, "bytes of old");
-  const result = await importLog(
-    { memory: db.store.ecg, listing: to, wallClock: () => nowMs, stopping: new AbortController().signal },
-    {
-      text: readFileSync(folder.log, "utf8"),
-      file: "upload_log.json",
-      zone: openZone("UTC"),
-      destination: { kind: "s3", identity: to.identity, prefix: "" },
-      bucket: "clinic",
-    },
-  );
+  const result = await takeOver(folder.log, to);
   expect(result).toMatchObject({ missing: [gone], keys: held.length });
   expect(await run()).toMatchObject({ exitCode: 0, filesUploaded: 1, filesSafe: held.length });
 });

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import type { SummaryEvent } from "../../core/events.ts";
+import { type SummaryEvent, summaryWithoutSession } from "../../core/events.ts";
 import type { DryRun } from "../../operations/upload.ts";
 import { exitStatusHelp } from "../exit-status.ts";
 import { openFace } from "../face.ts";
@@ -134,25 +134,18 @@ const leftToDo = ({ toSend, changed, found, waiting, refused }: DryRun): boolean
   toSend + changed + found + waiting + refused > 0;
 
 /** The last line of every run in JSON, for a run that does nothing. */
-const summaryOf = (result: DryRun, durationMs: number, exitCode: number): SummaryEvent => ({
-  type: "summary",
-  sessionId: null,
-  status: "dry_run",
-  totalFiles: result.files,
-  totalBytes: result.bytes,
-  filesSafe: result.safeFiles,
-  filesUploaded: 0,
-  filesSkipped: result.safeFiles + result.leftOut,
-  filesFailed: result.refused,
-  failures: [],
-  filesNotReady: result.waiting,
-  filesUndecoded: 0,
-  bytesUploaded: 0,
-  filesThisRun: 0,
-  bytesThisRun: 0,
-  durationMs: Math.round(durationMs),
-  exitCode,
-});
+const summaryOf = (result: DryRun, durationMs: number, exitCode: number): SummaryEvent =>
+  summaryWithoutSession({
+    status: "dry_run",
+    totalFiles: result.files,
+    totalBytes: result.bytes,
+    filesSafe: result.safeFiles,
+    filesSkipped: result.safeFiles + result.leftOut,
+    filesFailed: result.refused,
+    filesNotReady: result.waiting,
+    durationMs: Math.round(durationMs),
+    exitCode,
+  });
 
 function dryRunText(result: DryRun): string {
   const { excluded, found, changed, waiting, leftOut, refused } = result;

@@ -1,6 +1,7 @@
 /** One pass over one source, for cron: sees, waits once for as long as a file must rest, looks again and sends. */
 import { asUploaderError } from "../../core/errors.ts";
-import type { SummaryEvent } from "../../core/events.ts";
+import { type SummaryEvent, summaryWithoutSession } from "../../core/events.ts";
+import { exitCodeOfSignal } from "../../core/exit-codes.ts";
 import { sendDue } from "../deliveries.ts";
 import type { SourceInput, SyncContext } from "./context.ts";
 import { keepSource } from "./lease.ts";
@@ -88,25 +89,15 @@ async function nothingToDo(
   const { project } = work;
   const told = cx.trigger ? await sendDue(cx, { project, sessionId: null, waitMs: cx.trigger.waitMs }) : null;
   const signal = stopSignal();
-  const summary: SummaryEvent = {
-    type: "summary",
-    sessionId: null,
+  const summary = summaryWithoutSession({
     status: signal ? "interrupted" : "completed",
     totalFiles: safe.files,
     totalBytes: safe.bytes,
     filesSafe: safe.files,
-    filesUploaded: 0,
     filesSkipped: safe.files,
-    filesFailed: 0,
-    failures: [],
-    filesNotReady: 0,
-    filesUndecoded: 0,
-    bytesUploaded: 0,
-    filesThisRun: 0,
-    bytesThisRun: 0,
     durationMs: Math.round(durationMs),
-    exitCode: signal ? (signal === "SIGINT" ? 130 : 143) : told && told.due + told.refused > 0 ? 16 : 0,
-  };
+    exitCode: signal ? exitCodeOfSignal(signal) : told && told.due + told.refused > 0 ? 16 : 0,
+  });
   cx.emit(summary);
   return summary;
 }
