@@ -2,6 +2,7 @@ import { resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { type DecodedFormat, decodedFormats, type PlotFormat, plotFormats } from "../../core/decoding.ts";
 import { UploaderError } from "../../core/errors.ts";
+import { exitCodeOfSignal } from "../../core/exit-codes.ts";
 import type { DecodedRecording } from "../../operations/decode.ts";
 import { type Face, openFace } from "../face.ts";
 import { addConfigFlags, givenConfigFlags } from "../flags.ts";
@@ -105,7 +106,7 @@ async function run(paths: readonly string[], flags: DecodeFlags, command: Comman
       onDecoded: (decoded) => tell(face, flags.out, decoded),
     });
     const signal = face.stopSignal();
-    process.exitCode = signal ? (signal === "SIGINT" ? 130 : 143) : totals.exitCode;
+    process.exitCode = signal ? exitCodeOfSignal(signal) : totals.exitCode;
   } finally {
     await cx.close();
     face.close();
